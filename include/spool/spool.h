@@ -1,0 +1,265 @@
+/*
+ * spool: a shard's messages on stable storage. One or more logs (a directory of segments each): the
+ * shard's own, to which new messages go, and adopted ones, left by a run with another number of
+ * shards, whose messages live on and whose outcomes are written into their own log. So a log
+ * directory is always complete in itself. docs/spool.md has the format and the reasons.
+ *
+ * Life of a message:
+ *   spool_writer_begin, spool_write..., spool_writer_commit -> done(SPOOL_OK): stable, w->message set
+ *   spool_outcome for each attempt; when its last recipient is done the message is gone
+ *
+ * Everything is called on the shard's thread. spool_ref and spool_reader alone may be used on another
+ * shard, with that shard's io, while the origin holds the pin.
+ */
+#ifndef SPOOL_H
+#define SPOOL_H
+
+#include "base_hash.h"
+#include "base_list.h"
+#include "base_slice.h"
+#include "io.h"
+
+struct spool;
+struct spool_log;
+struct spool_segment;
+
+enum spool_result {
+    SPOOL_OK,
+    SPOOL_WAIT,    /* no staging memory now: stop reading; `ready` will be called */
+    SPOOL_FULL,    /* disk or limits.queue: 452; recovers by itself when room returns */
+    SPOOL_FAILED,  /* a sync failed twice: intake has stopped: 451 */
+    SPOOL_TOO_BIG, /* more extents or recipients than a record can name: 552 */
+};
+
+/* ---- messages in memory ------------------------------------------------------------------- */
+
+enum spool_recipient_state {
+    SPOOL_RECIPIENT_WAITING, /* for its first attempt or, deferred, for due_s */
+    SPOOL_RECIPIENT_DELIVERED,
+    SPOOL_RECIPIENT_BOUNCED,
+    SPOOL_RECIPIENT_DELETED, /* by the operator */
+};
+
+struct spool_recipient {
+    uint32_t due_s;    /* Unix time of the next attempt */
+    uint16_t attempts; /* made so far */
+    uint8_t state;     /* enum spool_recipient_state */
+    uint8_t flags;     /* the queue's own; kept in memory only */
+};
+
+enum spool_message_flags {
+    SPOOL_HAS_DOT_LINES = 1, /* some line of the body begins with a dot */
+    SPOOL_HAS_8BIT = 2,
+    SPOOL_IS_BOUNCE = 4, /* made by ourselves; the sender is null too */
+};
+
+/* Owned by the spool; good until its last recipient is done. The budget for a queued message with one
+ * recipient, the queue's entry included, is 256 bytes. */
+struct spool_message {
+    struct hash_node by_id;
+    struct list in_segment;
+    uint64_t id;
+    struct spool_segment *segment; /* of the message record */
+    uint32_t offset;               /* of the message record in its segment */
+    uint32_t record_len;
+    uint32_t body_offset;    /* of the body's head in the record, from the record's start */
+    uint32_t extent_count;   /* 0: the whole body is in the record */
+    struct spool_extent *extents;
+    uint64_t body_len;       /* with extents */
+    uint32_t arrived_s;      /* Unix time */
+    uint16_t flags;          /* enum spool_message_flags */
+    uint16_t pins;
+    const uint8_t *hot;      /* the record in memory, or NULL */
+    struct list in_slot;     /* messages whose record is in the same staging slot */
+    void *owner;             /* the queue's entry; opaque here */
+    uint32_t recipients_left;
+    uint32_t recipient_count;
+    struct spool_recipient recipients[];
+};
+
+/* ---- opening ------------------------------------------------------------------------------ */
+
+struct spool_options {
+    const char *path;          /* of all shards' directories */
+    unsigned shard;            /* its own directory is <path>/<shard> */
+    unsigned shards;           /* directories with number % shards == shard are adopted */
+    uint64_t segment_size;     /* multiple of IO_ALIGN */
+    uint64_t bytes_max;        /* of this shard's logs on disk; 0: no limit */
+    unsigned spares;           /* segments written with zeros ahead; 0: 2 */
+    uint64_t checkpoint_bytes; /* log at least this much between checkpoints; 0: 4 segments */
+    /* Called for each message that still has work, once, before spool_open() returns. Set m->owner
+     * here. */
+    void (*recovered)(void *context, struct spool_message *m);
+    /* Records were made stable, in log order: a hint that a batch of `done` calls is over. */
+    void (*committed)(void *context);
+    void *context;
+};
+
+struct spool_recovery {
+    uint64_t segments, records, messages, recipients; /* live */
+    uint64_t torn_bytes;   /* cut from the tail: an unfinished commit, never acknowledged */
+    uint64_t bad_records;  /* checksum failures elsewhere: reported one by one in the log */
+    uint64_t duration_ms;
+};
+
+/* Registered memory that the io must be created with. */
+size_t spool_registered_len(const struct spool_options *options);
+
+/* Start-up only (uses io_await). Makes directories that are missing, takes the lock, recovers. NULL
+ * with one clear line in *out_error (path, cause, remedy) if it cannot. */
+struct spool *spool_open(struct io *io, const struct spool_options *options,
+                         struct spool_recovery *out_recovery, struct buf *out_error);
+/* True when nothing is in flight or waiting; call spool_step() and the loop until it is. */
+bool spool_idle(const struct spool *s);
+/* Frees. With crashed set (simulator, after the machine went) no call into io is made. */
+void spool_close(struct spool *s, bool crashed);
+
+/* End of a pass: begins a commit if records wait and one may be in flight; spares; compaction. */
+void spool_step(struct spool *s);
+
+/* ---- writing ------------------------------------------------------------------------------ */
+
+struct spool_envelope {
+    struct slice sender;            /* as in MAIL FROM, without brackets; empty: the null sender */
+    const struct slice *recipients; /* as in RCPT TO, without brackets */
+    uint32_t recipient_count;
+    uint32_t arrived_s;
+    uint16_t flags;       /* enum spool_message_flags */
+    struct slice facts;   /* `key=value` lines for people: client, helo, listener; may be empty */
+};
+
+/* Embedded in its owner; zeroed is idle. */
+struct spool_writer {
+    struct spool *spool;
+    uint64_t id; /* of the message to be; set by spool_writer_begin */
+    /* Staging has room again after SPOOL_WAIT. */
+    void (*ready)(struct spool_writer *w);
+    /* The commit is over, never called inside spool_writer_commit(). On SPOOL_OK the record is on
+     * stable storage and w->message is set; its owner is to take it now. */
+    void (*done)(struct spool_writer *w, enum spool_result result);
+    struct spool_message *message;
+    /* The rest is the spool's. */
+    uint8_t state;
+    enum spool_result failure;
+    struct list node; /* waiting for room, or by last use */
+    uint8_t *memory;  /* being filled */
+    uint32_t memory_len, memory_capacity;
+    struct spool_extent *extents;
+    uint32_t extent_count, extent_capacity, extents_in_flight;
+    uint64_t body_len;
+    void *pending; /* its record in a batch */
+};
+
+/* SPOOL_OK, or why no message can be taken now (FULL, FAILED). `size_hint` as declared; 0: unknown. */
+enum spool_result spool_writer_begin(struct spool *s, struct spool_writer *w, uint64_t size_hint);
+/* Copies from the front of *bytes what it can and advances it. SPOOL_OK: all of it. Large messages go
+ * out in extents while they arrive; memory stays within a window. */
+enum spool_result spool_write(struct spool_writer *w, struct slice *bytes);
+/* The body is whole. `done` follows, always exactly once. The envelope is copied. */
+void spool_writer_commit(struct spool_writer *w, const struct spool_envelope *envelope);
+/* Instead of commit. What was streamed out is dead bytes. Also fine when idle. */
+void spool_writer_abort(struct spool_writer *w);
+
+/* A whole message at once (bounces). Small: must fit a record. */
+enum spool_result spool_submit(struct spool *s, struct spool_writer *w, struct slice body,
+                               const struct spool_envelope *envelope);
+
+/* Whether a new message would be taken now. */
+enum spool_result spool_intake(const struct spool *s);
+
+/* ---- outcomes ----------------------------------------------------------------------------- */
+
+struct spool_outcome {
+    uint32_t recipient; /* index */
+    uint8_t state;      /* enum spool_recipient_state; WAITING: deferred until due_s */
+    bool counts;        /* an attempt was made */
+    uint32_t due_s;
+    struct slice text;  /* the remote's words, for people; cut to 512 bytes */
+};
+
+/* Records the outcomes (one record, in the next group commit) and updates *m. When no recipient is
+ * left the message is freed: the caller has dropped it and its pins before. */
+void spool_outcomes(struct spool *s, struct spool_message *m, const struct spool_outcome *outcomes,
+                    uint32_t count);
+
+struct spool_message *spool_find(struct spool *s, uint64_t id);
+void spool_each(struct spool *s, bool (*visit)(struct spool_message *m, void *context),
+                void *context);
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+struct spool_extent {
+    struct spool_segment *segment;
+    uint32_t offset; /* of the extent record */
+    uint32_t body_len;
+};
+
+/* A message's bytes, for whoever delivers it. A plain value, good while the message is pinned (a
+ * pinned message is neither moved by compaction nor freed). */
+struct spool_ref {
+    struct spool_log *log;
+    const struct spool_message *message; /* immutable parts only, if used on another shard */
+    const uint8_t *hot;
+    void *hot_slot;
+};
+
+/* Pins, and its record's memory too while it is hot and memory is plenty. */
+struct spool_ref spool_pin(struct spool *s, struct spool_message *m);
+void spool_unpin(struct spool *s, struct spool_message *m, struct spool_ref *ref);
+
+/* Streams a message: first its envelope, then its body, piece by piece, checksums verified. Reads go
+ * through the io given. A piece is good until the next call. */
+struct spool_reader {
+    struct io *io;
+    struct spool_ref ref;
+    void (*ready)(struct spool_reader *r);
+    struct io_op op;
+    uint8_t *memory; /* of a cold record or extent */
+    size_t memory_len;
+    uint32_t next_piece;
+    int error; /* negative errno; -EBADMSG: a checksum does not match */
+    struct slice record;
+    uint64_t bytes_hot, bytes_cold; /* handed out, for the counters */
+};
+
+enum spool_read { SPOOL_READ_WAIT, SPOOL_READ_PIECE, SPOOL_READ_END, SPOOL_READ_ERROR };
+
+void spool_reader_begin(struct spool_reader *r, struct io *io, const struct spool_ref *ref,
+                        void (*ready)(struct spool_reader *r));
+/* WAIT: `ready` will be called, then ask again. The slices point into the record. `recipients` is the
+ * caller's array of message->recipient_count slices, or NULL. */
+enum spool_read spool_reader_envelope(struct spool_reader *r, struct slice *out_sender,
+                                      struct slice *out_recipients, struct slice *out_facts);
+enum spool_read spool_reader_body(struct spool_reader *r, struct slice *out_piece);
+void spool_reader_rewind(struct spool_reader *r); /* to the body's start, for another attempt */
+bool spool_reader_busy(const struct spool_reader *r); /* an op is in flight: may not be freed */
+void spool_reader_finish(struct spool_reader *r);     /* frees its memory; not while busy */
+
+/* ---- counters ----------------------------------------------------------------------------- */
+
+struct spool_counters {
+    uint64_t commits, records, bytes_logged; /* completed */
+    uint64_t commit_us_total, commit_us_max; /* submit to completion */
+    uint64_t messages, messages_committed;
+    uint64_t outcomes;
+    uint64_t segments, segments_spare, segments_recycled, segments_bad;
+    uint64_t bytes_disk, bytes_live, bytes_staging, bytes_hot;
+    uint64_t compacted_bytes, checkpoints;
+    uint64_t sync_errors, space_errors, waits;
+};
+void spool_counters(const struct spool *s, struct spool_counters *out);
+
+/* ---- offline ------------------------------------------------------------------------------ */
+
+struct spool_verify_report {
+    uint64_t directories, segments, batches, records, messages, live, torn_bytes, bad_records;
+};
+/* Reads every record of every directory under `path` and checks it. Findings go, a line each, to
+ * `line`. 0 if all is well; -EBUSY if a server holds the spool; another negative errno. */
+int spool_verify(struct io *io, const char *path, void (*line)(void *context, const char *text),
+                 void *context, struct spool_verify_report *out);
+/* Prints records: of one message (id != 0), or all. */
+int spool_dump(struct io *io, const char *path, uint64_t id,
+               void (*line)(void *context, const char *text), void *context);
+
+#endif
