@@ -23,6 +23,7 @@ enum log_format { LOG_TEXT, LOG_JSON };
 enum { LOG_RECORD_SIZE = 2048 };
 
 struct log_record {
+    enum log_level level;
     size_t len;
     bool active; /* false: below the level, every call is a no-op */
     bool cut;
