@@ -1,0 +1,37 @@
+/*
+ * smtp_capability: the service extensions we know, in one table for both ends: what EHLO announces,
+ * what a peer's EHLO reply means, which parameters and verbs exist because of them.
+ */
+#ifndef SMTP_CAPABILITY_H
+#define SMTP_CAPABILITY_H
+
+#include "base_buf.h"
+#include "base_slice.h"
+
+enum smtp_extension {
+    SMTP_EXT_PIPELINING = 1 << 0, /* RFC 2920 */
+    SMTP_EXT_SIZE = 1 << 1,       /* RFC 1870 */
+    SMTP_EXT_8BITMIME = 1 << 2,   /* RFC 6152 */
+    SMTP_EXT_ENHANCED = 1 << 3,   /* ENHANCEDSTATUSCODES, RFC 2034 */
+    SMTP_EXT_STARTTLS = 1 << 4,   /* RFC 3207; not spoken yet, nor are those below */
+    SMTP_EXT_AUTH = 1 << 5,       /* RFC 4954 */
+    SMTP_EXT_CHUNKING = 1 << 6,   /* RFC 3030 */
+    SMTP_EXT_SMTPUTF8 = 1 << 7,   /* RFC 6531 */
+    SMTP_EXT_DSN = 1 << 8,        /* RFC 3461 */
+};
+/* What the server engine speaks today. */
+#define SMTP_EXT_SERVER \
+    (SMTP_EXT_PIPELINING | SMTP_EXT_SIZE | SMTP_EXT_8BITMIME | SMTP_EXT_ENHANCED)
+
+struct smtp_capabilities {
+    uint32_t extensions; /* a set of enum smtp_extension */
+    uint64_t size_max;   /* SIZE's number; 0: none given (RFC 1870 4: no fixed limit) */
+};
+
+/* Appends the EHLO reply: the first line with `hostname`, then one line an extension. */
+bool smtp_capabilities_format(const struct smtp_capabilities *c, struct slice hostname,
+                              struct buf *out);
+/* Takes one line of a peer's EHLO reply, without code and line end. Unknown ones are nothing. */
+void smtp_capabilities_parse_line(struct smtp_capabilities *c, struct slice line);
+
+#endif
