@@ -1,0 +1,76 @@
+/*
+ * io_sim: struct io in a world made of a seed. Machines (each a set of ios that share a file system
+ * and an address) exchange bytes over simulated links; time is virtual; every choice (which
+ * completion runs next, how reads are cut, which unsynced write survives a crash) comes from the seed.
+ *
+ * Files and directory entries have a volatile and a durable image. A synced write, an fsync of a file
+ * and an fsync of a directory move things from the one to the other; a crash applies any subset of
+ * what was not synced, in any order, torn at any 512-byte sector, and forgets the rest.
+ */
+#ifndef IO_SIM_H
+#define IO_SIM_H
+
+#include "base_rand.h"
+#include "io.h"
+
+struct sim;
+struct sim_machine;
+
+/* Chances are n in 10,000; 0 switches the fault off. sim_options_from_seed() switches whole groups off
+ * at random and makes some limits silly, so that rare combinations are met. */
+struct sim_options {
+    uint64_t unix_ms;        /* the wall clock at the start */
+    uint64_t latency_max_us; /* of a completion */
+    unsigned recv_split;     /* a recv returns only a part, down to one byte */
+    unsigned conn_reset;     /* a link dies at a send or recv */
+    unsigned connect_refused;
+    unsigned connect_stall; /* a connect that never completes by itself */
+    unsigned write_error;   /* EIO from write or fsync; what was asked may or may not be there */
+    unsigned write_short;
+    unsigned read_error;
+    unsigned no_space;     /* ENOSPC from open(create) and writes past the end */
+    unsigned clock_jump;   /* the wall clock moves, by hours, either way */
+    unsigned recv_buffers; /* lent buffers an io has */
+    unsigned recv_buffer_len;
+    size_t link_buffer_len; /* bytes that a link holds before send waits */
+    uint64_t disk_bytes;    /* of a machine's file system; 0: no limit */
+};
+
+struct sim *sim_create(uint64_t seed, const struct sim_options *options);
+void sim_destroy(struct sim *sim);
+struct sim_options sim_options_default(void); /* no faults, modest latencies */
+struct sim_options sim_options_from_seed(uint64_t seed);
+struct sim_options *sim_options(struct sim *sim); /* to change the weather midway */
+struct rand *sim_rand(struct sim *sim);
+uint64_t sim_now_ms(struct sim *sim);
+
+/* `ip` such as "10.0.0.1"; any 127.x address is the machine itself. */
+struct sim_machine *sim_machine_create(struct sim *sim, const char *ip);
+/* A new io on the machine; valid until the machine crashes or io_destroy(). */
+struct io *sim_io_create(struct sim_machine *machine, size_t registered_len);
+
+/* The power goes: the machine's ios are gone (their ops never complete; the owner frees its own memory
+ * without calls into io), its links are reset, and the file system keeps what a disk may keep. New ios
+ * can be created at once. */
+void sim_machine_crash(struct sim_machine *machine);
+/* Only the process dies (kill -9): the page cache survives, the links are reset. */
+void sim_machine_kill(struct sim_machine *machine);
+
+/* Runs the next event of the world: moves the clock to it and marks one io as having completions.
+ * Returns that io, whose owner is then to call io_wait(io, 0) and do its pass; NULL if nothing will
+ * ever happen by itself. io_wait() with a deadline registers the deadline as an event. */
+struct io *sim_step(struct sim *sim);
+/* Moves time forward to the next deadline even if idle; for tests that wait for days. */
+void sim_advance_ms(struct sim *sim, uint64_t ms);
+
+/* A running hash of all choices and results: the same seed gives the same value. */
+uint64_t sim_trace_hash(const struct sim *sim);
+/* For tests: a whole file as it would be read now. False if it does not exist. */
+bool sim_file_read(struct sim_machine *machine, const char *path, struct buf *out);
+bool sim_file_write(struct sim_machine *machine, const char *path,
+                    struct slice bytes); /* durable */
+/* Flips one bit of the durable and volatile image: rot. */
+void sim_file_corrupt(struct sim_machine *machine, const char *path, uint64_t offset);
+unsigned sim_open_files(const struct sim_machine *machine); /* to see that nothing leaks */
+
+#endif
