@@ -43,7 +43,7 @@ OUTSIDE_FILE = {
 # What compilers, assert(), errno, stack protectors and sanitizers put in.
 COMPILER = re.compile(r'_GLOBAL_OFFSET_TABLE_|__assert_fail|__errno_location|__stack_chk_fail|__tls_get_addr'
                       r'|__cpu_(model|indicator_init|features2)|__(pop)?c[lt]?z?(ount)?[dst]i2|__u?(div|mod)[dt]i[34]'
-                      r'|__(a|t|ub|l|h)san_\w+|__sanitizer_\w+|__sancov_\w+|__gcov_\w+|__llvm_\w+|\.L\w+')
+                      r'|__(a|t|ub|l|h)san_\w+|__sanitizer_\w+|__(start_|stop_)?_*sancov_\w+|__gcov_\w+|__llvm_\w+|\.L\w+')
 PROGRAMS = {'mailring.c', 'mailring_load.c', 'mailring_sink.c'}     # each with a main(), in no library
 
 Layer = collections.namedtuple('Layer', 'name sees library defines takes members')
