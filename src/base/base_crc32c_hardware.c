@@ -48,7 +48,7 @@ CRC_TARGET static inline uint64_t carryless_product(uint64_t a, uint64_t b)
 
 #include <asm/hwcap.h>
 
-#define CRC_TARGET __attribute__((target("+crc+crypto")))
+#define CRC_TARGET
 
 bool crc32c_hardware_available(void)
 {
@@ -57,12 +57,14 @@ bool crc32c_hardware_available(void)
     return (getauxval(AT_HWCAP) & wanted) == wanted;
 }
 
-/* Spelled as instructions: their intrinsics' headers want the features for the whole file. */
+/* Spelled as instructions: compilers differ in how a function asks for the intrinsics. */
 CRC_TARGET static inline uint64_t crc_word(uint64_t crc, uint64_t word)
 {
     uint32_t result;
 
-    __asm__("crc32cx %w0, %w1, %x2" : "=r"(result) : "r"((uint32_t)crc), "r"(word));
+    __asm__(".arch_extension crc\n\tcrc32cx %w0, %w1, %x2"
+            : "=r"(result)
+            : "r"((uint32_t)crc), "r"(word));
     return result;
 }
 
@@ -70,7 +72,9 @@ CRC_TARGET static inline uint64_t crc_byte(uint64_t crc, uint8_t byte)
 {
     uint32_t result;
 
-    __asm__("crc32cb %w0, %w1, %w2" : "=r"(result) : "r"((uint32_t)crc), "r"((uint32_t)byte));
+    __asm__(".arch_extension crc\n\tcrc32cb %w0, %w1, %w2"
+            : "=r"(result)
+            : "r"((uint32_t)crc), "r"((uint32_t)byte));
     return result;
 }
 
@@ -78,7 +82,11 @@ CRC_TARGET static inline uint64_t carryless_product(uint64_t a, uint64_t b)
 {
     uint64_t product;
 
-    __asm__("fmov d0, %1\n\tfmov d1, %2\n\tpmull v0.1q, v0.1d, v1.1d\n\tfmov %0, d0"
+    __asm__(".arch_extension aes\n\t"
+            "fmov d0, %1\n\t"
+            "fmov d1, %2\n\t"
+            "pmull v0.1q, v0.1d, v1.1d\n\t"
+            "fmov %0, d0"
             : "=r"(product)
             : "r"(a), "r"(b)
             : "v0", "v1");
