@@ -19,8 +19,13 @@ struct slice {
 
 #define SLICE_NULL          ((struct slice){NULL, 0})
 #define SLICE_LITERAL(text) ((struct slice){(const uint8_t *)(text), sizeof(text) - 1})
+/* The same as the initialiser of a static table, where C17 wants a constant. */
+#define SLICE_INIT(text)                          \
+    {                                             \
+        (const uint8_t *)(text), sizeof(text) - 1 \
+    }
 /* For printf's "%.*s". */
-#define SLICE_ARG(s)        (int)(s).len, (const char *)(s).data
+#define SLICE_ARG(s) (int)(s).len, (const char *)(s).data
 
 static inline struct slice slice_of(const void *data, size_t len)
 {
