@@ -62,16 +62,16 @@ struct spool_message {
     struct spool_segment *segment; /* of the message record */
     uint32_t offset;               /* of the message record in its segment */
     uint32_t record_len;
-    uint32_t body_offset;    /* of the body's head in the record, from the record's start */
-    uint32_t extent_count;   /* 0: the whole body is in the record */
+    uint32_t body_offset;  /* of the body's head in the record, from the record's start */
+    uint32_t extent_count; /* 0: the whole body is in the record */
     struct spool_extent *extents;
-    uint64_t body_len;       /* with extents */
-    uint32_t arrived_s;      /* Unix time */
-    uint16_t flags;          /* enum spool_message_flags */
+    uint64_t body_len;  /* with extents */
+    uint32_t arrived_s; /* Unix time */
+    uint16_t flags;     /* enum spool_message_flags */
     uint16_t pins;
-    const uint8_t *hot;      /* the record in memory, or NULL */
-    struct list in_slot;     /* messages whose record is in the same staging slot */
-    void *owner;             /* the queue's entry; opaque here */
+    const uint8_t *hot;  /* the record in memory, or NULL */
+    struct list in_slot; /* messages whose record is in the same staging slot */
+    void *owner;         /* the queue's entry; opaque here */
     uint32_t recipients_left;
     uint32_t recipient_count;
     struct spool_recipient recipients[];
@@ -97,8 +97,8 @@ struct spool_options {
 
 struct spool_recovery {
     uint64_t segments, records, messages, recipients; /* live */
-    uint64_t torn_bytes;   /* cut from the tail: an unfinished commit, never acknowledged */
-    uint64_t bad_records;  /* checksum failures elsewhere: reported one by one in the log */
+    uint64_t torn_bytes;  /* cut from the tail: an unfinished commit, never acknowledged */
+    uint64_t bad_records; /* checksum failures elsewhere: reported one by one in the log */
     uint64_t duration_ms;
 };
 
@@ -124,8 +124,8 @@ struct spool_envelope {
     const struct slice *recipients; /* as in RCPT TO, without brackets */
     uint32_t recipient_count;
     uint32_t arrived_s;
-    uint16_t flags;       /* enum spool_message_flags */
-    struct slice facts;   /* `key=value` lines for people: client, helo, listener; may be empty */
+    uint16_t flags;     /* enum spool_message_flags */
+    struct slice facts; /* `key=value` lines for people: client, helo, listener; may be empty */
 };
 
 /* Embedded in its owner; zeroed is idle. */
@@ -174,7 +174,7 @@ struct spool_outcome {
     uint8_t state;      /* enum spool_recipient_state; WAITING: deferred until due_s */
     bool counts;        /* an attempt was made */
     uint32_t due_s;
-    struct slice text;  /* the remote's words, for people; cut to 512 bytes */
+    struct slice text; /* the remote's words, for people; cut to 512 bytes */
 };
 
 /* Records the outcomes (one record, in the next group commit) and updates *m. When no recipient is
@@ -231,7 +231,7 @@ void spool_reader_begin(struct spool_reader *r, struct io *io, const struct spoo
 enum spool_read spool_reader_envelope(struct spool_reader *r, struct slice *out_sender,
                                       struct slice *out_recipients, struct slice *out_facts);
 enum spool_read spool_reader_body(struct spool_reader *r, struct slice *out_piece);
-void spool_reader_rewind(struct spool_reader *r); /* to the body's start, for another attempt */
+void spool_reader_rewind(struct spool_reader *r);     /* to the body's start, for another attempt */
 bool spool_reader_busy(const struct spool_reader *r); /* an op is in flight: may not be freed */
 void spool_reader_finish(struct spool_reader *r);     /* frees its memory; not while busy */
 
