@@ -90,10 +90,19 @@ static void field_plain(struct log_record *r, const char *key, const char *value
         to[len] = '"';
 }
 
-/* Graphic ASCII without what has a meaning in the line. */
-static bool text_plain(uint8_t c)
+/* The length of the longest beginning that needs no escapes; without quotes, spaces and '=' have a
+ * meaning too. */
+static size_t text_plain(struct slice s, bool quoted)
 {
-    return c > ' ' && c < 0x7F && c != '"' && c != '\\' && c != '=';
+    size_t len = 0;
+
+    for (; len < s.len; len++) {
+        uint8_t c = s.data[len];
+
+        if (c < ' ' || c >= 0x7F || c == '"' || c == '\\' || (!quoted && (c == ' ' || c == '=')))
+            break;
+    }
+    return len;
 }
 
 /* One character of a quoted value, at most four bytes a byte of it; answers how many it took. */
@@ -138,9 +147,13 @@ static size_t text_quoted(struct slice s, uint8_t *to)
     if (to != NULL)
         to[0] = '"';
     while (s.len > 0) {
-        size_t written;
-        size_t taken = text_escape(s, to != NULL ? to + len : spare, &written);
+        size_t taken = text_plain(s, true);
+        size_t written = taken;
 
+        if (taken == 0)
+            taken = text_escape(s, to != NULL ? to + len : spare, &written);
+        else if (to != NULL)
+            memcpy(to + len, s.data, taken);
         len += written;
         slice_advance(&s, taken);
     }
@@ -152,7 +165,6 @@ static size_t text_quoted(struct slice s, uint8_t *to)
 void log_slice(struct log_record *r, const char *key, struct slice value)
 {
     uint8_t *to;
-    size_t plain = 0;
 
     if (!r->active)
         return;
@@ -162,9 +174,7 @@ void log_slice(struct log_record *r, const char *key, struct slice value)
             (void)json_string_write(value, to); /* the length is known */
         return;
     }
-    while (plain < value.len && text_plain(value.data[plain]))
-        plain++;
-    if (plain == value.len && plain > 0) {
+    if (value.len > 0 && text_plain(value, false) == value.len) {
         to = field_begin(r, key, value.len);
         if (to != NULL)
             memcpy(to, value.data, value.len);
@@ -183,6 +193,9 @@ void log_str(struct log_record *r, const char *key, const char *value)
 void log_u64(struct log_record *r, const char *key, uint64_t value)
 {
     char digits[U64_TEXT_SIZE];
+
+    if (!r->active)
+        return;
     size_t len = u64_to_text(value, digits);
     uint8_t *to = field_begin(r, key, len);
 
@@ -194,6 +207,9 @@ void log_i64(struct log_record *r, const char *key, int64_t value)
 {
     char digits[U64_TEXT_SIZE];
     bool negative = value < 0;
+
+    if (!r->active)
+        return;
     size_t len = u64_to_text(negative ? -(uint64_t)value : (uint64_t)value, digits);
     uint8_t *to = field_begin(r, key, len + negative);
 
@@ -208,6 +224,8 @@ void log_id(struct log_record *r, const char *key, uint64_t id)
 {
     char text[ID_TEXT_SIZE];
 
+    if (!r->active)
+        return;
     id_to_text(id, text);
     field_plain(r, key, text, ID_TEXT_SIZE - 1);
 }
