@@ -1,6 +1,7 @@
 #include "base_arena.h"
 
 #include "base_assert.h"
+#include "base_mem.h"
 #include "base_test.h"
 
 START_TEST(allocates_cleared_and_aligned)
@@ -53,6 +54,24 @@ START_TEST(keeps_what_was_copied)
 }
 END_TEST
 
+/* A chunk made for one odd size is full, though the next aligned offset lies beyond its end. */
+START_TEST(odd_chunk_is_full)
+{
+    struct arena a;
+
+    arena_init(&a, 1 << 20);
+    for (size_t len = 100001; len < 100016; len++) {
+        uint8_t *large = mem_zalloc(len);
+        struct slice copy = arena_dup(&a, slice_of(large, len));
+        uint8_t *next = arena_alloc(&a, 8);
+
+        ck_assert(next + 8 <= copy.data || next >= copy.data + len + 8); /* a chunk of its own */
+        mem_free(large);
+        arena_reset(&a);
+    }
+}
+END_TEST
+
 START_TEST(limit_answers_null)
 {
     struct arena a;
@@ -80,6 +99,7 @@ Suite *arena_suite(void)
 
     tcase_add_test(tc, allocates_cleared_and_aligned);
     tcase_add_test(tc, keeps_what_was_copied);
+    tcase_add_test(tc, odd_chunk_is_full);
     tcase_add_test(tc, limit_answers_null);
     suite_add_tcase(s, tc);
     return s;

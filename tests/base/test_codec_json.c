@@ -21,6 +21,7 @@ static const struct {
     {SLICE_INIT("\xC3z"), "\"" BAD "z\""},
     {SLICE_INIT("\xC0\xAF"), "\"" BAD BAD "\""},                 /* long form of '/' */
     {SLICE_INIT("\xE0\x80\xAF"), "\"" BAD BAD BAD "\""},         /* the same */
+    {SLICE_INIT("\xF0\x80\x80\xAF"), "\"" BAD BAD BAD BAD "\""}, /* the same */
     {SLICE_INIT("\xED\xA0\x80"), "\"" BAD BAD BAD "\""},         /* a surrogate */
     {SLICE_INIT("\xF4\x90\x80\x80"), "\"" BAD BAD BAD BAD "\""}, /* beyond Unicode */
     {SLICE_INIT("\xF0\x9F\x98"), "\"" BAD "\""},                 /* cut: one character */
