@@ -50,8 +50,9 @@ Layer = collections.namedtuple('Layer', 'name sees library defines takes members
 
 
 def plain_name(symbol):
-    """The function a programmer wrote: __memcpy_chk is memcpy, __isoc99_sscanf is sscanf."""
+    """The function a programmer wrote: __memcpy_chk is memcpy, __isoc99_sscanf is sscanf, fopen64 is fopen."""
     symbol = re.sub(r'^__isoc\d\d_', '', symbol)
+    symbol = re.sub(r'^(f?open|f?stat|lstat|fseeko|ftello)64$', r'\1', symbol)
     return re.sub(r'^__(\w+)_chk$', r'\1', symbol)
 
 
