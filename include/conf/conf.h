@@ -12,8 +12,8 @@
  *     conf_free(conf);
  *
  * Defaults are filled in, names are folded to lower case, limits of a listener that were left out
- * are those of `limits`: what stands here is what holds. Every string and every slice ends in a NUL
- * that its length does not count. Durations are milliseconds, sizes are bytes.
+ * are those of `limits`: what stands here is what holds. Slices that are not empty end in a NUL that
+ * their length does not count. Durations are milliseconds, sizes are bytes.
  *
  * Everything belongs to the struct conf. Lookups write nothing, so any thread may make them.
  */
@@ -90,8 +90,8 @@ struct conf_domain {
     struct slice name;           /* lower case */
     struct conf_destinations to; /* at least one */
     struct slice subaddress;     /* characters that begin a subaddress; often empty */
-    struct slice recipients_file;
-    const struct conf_recipients *recipients; /* NULL: any local part */
+    const char *recipients_file; /* NULL: any local part */
+    const struct conf_recipients *recipients;
 };
 
 /* How mail for other domains leaves, and the manners (limits, timeouts) for all mail that leaves,
