@@ -1,0 +1,67 @@
+/*
+ * conf_load: what the parts of one conf_load() share: the result in the making, the texts that were
+ * read, where in them each setting stands, and what was found wrong.
+ */
+#ifndef CONF_LOAD_PRIV_H
+#define CONF_LOAD_PRIV_H
+
+#include "base_arena.h"
+#include "conf.h"
+#include "conf_text_priv.h"
+
+/* The public result with what conf_free() needs. */
+struct conf_box {
+    struct conf conf;
+    struct arena arena;                      /* everything but: */
+    struct conf_recipients *recipients_list; /* one for each file, whoever shares it */
+};
+
+/* A place in a file. text NULL: no place, as for a default. */
+struct conf_place {
+    const struct conf_text *text;
+    unsigned line;
+};
+
+/* Remembers where the value of a field was read. */
+struct conf_mark {
+    const void *field; /* in the result: a row's field, a list's item, or a section's struct */
+    struct conf_place place;
+};
+
+struct conf_problem {
+    char *message;
+    struct conf_place place;
+    size_t number; /* in the order of finding */
+    bool warning;
+};
+
+struct conf_load {
+    struct conf_box *box;
+    struct conf_text *texts; /* in the order of reading; the first is the file itself */
+    struct conf_mark *marks;
+    size_t mark_count;
+    size_t mark_capacity;
+    struct conf_problem *problems;
+    size_t problem_count;
+    size_t error_count;
+    bool incomplete; /* parts of the files could not be read: leave "missing" and "unused" alone */
+};
+
+enum { CONF_PROBLEMS_MAX = 100 }; /* more are not worth reading */
+
+void conf_fail(struct conf_load *load, struct conf_place place, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void conf_warn(struct conf_load *load, struct conf_place place, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Moves the problems, sorted by place, to the caller's list. */
+void conf_report(struct conf_load *load, struct conf_errors *errors);
+
+void conf_mark(struct conf_load *load, const void *field, struct conf_place place);
+/* Once all marks are made, and before the first question. */
+void conf_marks_sort(struct conf_load *load);
+/* Where the field was read; the text is NULL if it was not. */
+struct conf_place conf_place_of(const struct conf_load *load, const void *field);
+/* "FILE:LINE" or, in the same file as `from`, "line LINE". */
+void conf_place_name(struct conf_place place, struct conf_place from, char *out, size_t size);
+
+#endif
