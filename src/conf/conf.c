@@ -1,0 +1,180 @@
+#include "conf.h"
+
+#include <stdlib.h>
+
+#include "base_assert.h"
+#include "base_mem.h"
+#include "conf_build_priv.h"
+#include "conf_recipients_priv.h"
+
+static int compare_slices(struct slice a, struct slice b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int order = len == 0 ? 0 : memcmp(a.data, b.data, len);
+
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static int compare_domains(const void *a, const void *b)
+{
+    return compare_slices(((const struct conf_domain *)a)->name,
+                          ((const struct conf_domain *)b)->name);
+}
+
+static int compare_routes(const void *a, const void *b)
+{
+    return compare_slices(((const struct conf_route *)a)->pattern,
+                          ((const struct conf_route *)b)->pattern);
+}
+
+static void sort(struct conf *conf)
+{
+    if (conf->domain_count > 0)
+        qsort((struct conf_domain *)conf->domains, conf->domain_count, sizeof(*conf->domains),
+              compare_domains);
+    qsort((struct conf_route *)conf->routes, conf->route_count, sizeof(*conf->routes),
+          compare_routes);
+}
+
+static void load_finish(struct conf_load *load)
+{
+    while (load->texts != NULL) {
+        struct conf_text *text = load->texts;
+
+        load->texts = text->next;
+        conf_text_destroy(text);
+    }
+    mem_free(load->marks);
+    ASSERT(load->problems == NULL); /* reported */
+}
+
+bool conf_load(const char *path, struct conf **out, struct conf_errors *errors)
+{
+    struct conf_load load = {.box = mem_zalloc(sizeof(*load.box))};
+
+    arena_init(&load.box->arena, SIZE_MAX);
+    cfg_t *cfg = conf_parse(&load, path);
+    conf_build(&load, cfg);
+    (void)cfg_free(cfg); /* fails for NULL only */
+    conf_recipients_load(&load);
+    bool ok = load.error_count == 0;
+    if (ok) {
+        sort(&load.box->conf); /* last: it moves what has marks */
+        *out = &load.box->conf;
+    } else {
+        conf_free(&load.box->conf);
+    }
+    conf_report(&load, errors);
+    load_finish(&load);
+    return ok;
+}
+
+void conf_free(struct conf *conf)
+{
+    if (conf == NULL)
+        return;
+    struct conf_box *box = container_of(conf, struct conf_box, conf);
+
+    conf_recipients_destroy(box->recipients_list);
+    arena_reset(&box->arena);
+    mem_free(box);
+}
+
+/* Lookups */
+
+enum { NAME_MAX_LEN = 255 };
+
+/* The name in lower case; false if it is too long to be one. */
+static bool fold(struct slice name, uint8_t out[NAME_MAX_LEN])
+{
+    if (name.len > NAME_MAX_LEN)
+        return false;
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t c = name.data[i];
+
+        out[i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c - 'A' + 'a') : c;
+    }
+    return true;
+}
+
+const struct conf_domain *conf_domain_find(const struct conf *conf, struct slice name)
+{
+    uint8_t folded[NAME_MAX_LEN];
+    struct conf_domain key = {.name = {folded, name.len}};
+
+    if (conf->domain_count == 0 || !fold(name, folded))
+        return NULL;
+    return bsearch(&key, conf->domains, conf->domain_count, sizeof(*conf->domains),
+                   compare_domains);
+}
+
+static const struct conf_route *route_named(const struct conf *conf, struct slice pattern)
+{
+    struct conf_route key = {.pattern = pattern};
+
+    return bsearch(&key, conf->routes, conf->route_count, sizeof(*conf->routes), compare_routes);
+}
+
+const struct conf_route *conf_route_find(const struct conf *conf, struct slice domain)
+{
+    uint8_t folded[NAME_MAX_LEN];
+    const struct conf_route *route = NULL;
+    struct slice rest = {folded, domain.len};
+
+    if (conf->route_count > 1 && fold(domain, folded)) {
+        route = route_named(conf, rest);
+        while (route == NULL && rest.len > 0) {
+            ptrdiff_t dot = slice_find(rest, '.');
+
+            /* "www.example.org" becomes "*.example.org" where it lies: what stood before the dot
+             * is done with. An empty label has no room for the star, and matches nothing. */
+            if (dot < 0)
+                break;
+            if (dot > 0) {
+                slice_advance(&rest, (size_t)dot - 1);
+                folded[rest.data - folded] = '*';
+                route = route_named(conf, rest);
+                slice_advance(&rest, 1);
+            }
+            slice_advance(&rest, 1);
+        }
+    }
+    if (route == NULL)
+        route = route_named(conf, SLICE_LITERAL("*"));
+    ASSERT(route != NULL); /* conf_build() sees to it */
+    return route;
+}
+
+struct slice conf_domain_user(const struct conf_domain *domain, struct slice local_part)
+{
+    struct slice separators = domain->subaddress;
+
+    if (local_part.len == 0 || local_part.data[0] == '"')
+        return local_part; /* what is in quotes is one name */
+    for (size_t i = 1; i < local_part.len; i++)
+        if (slice_find(separators, local_part.data[i]) >= 0)
+            return slice_head(local_part, i);
+    return local_part;
+}
+
+static bool is_known(const struct conf_domain *domain, struct slice local_part)
+{
+    return slice_equal_nocase(local_part, SLICE_LITERAL("postmaster"))
+           || conf_recipients_has(domain->recipients, local_part, domain->name);
+}
+
+bool conf_domain_has_recipient(const struct conf_domain *domain, struct slice local_part)
+{
+    if (domain->recipients == NULL || is_known(domain, local_part))
+        return true;
+    struct slice user = conf_domain_user(domain, local_part);
+    return user.len < local_part.len && is_known(domain, user);
+}
+
+bool conf_may_relay(const struct conf *conf, const struct ip_addr *client)
+{
+    for (size_t i = 0; i < conf->relay_from.count; i++)
+        if (ip_net_contains(&conf->relay_from.items[i], client))
+            return true;
+    return false;
+}

@@ -1,0 +1,163 @@
+#include "base_assert.h"
+#include "conf_build_priv.h"
+
+enum { SOCKET_PATH_MAX = 107 }; /* sockaddr_un's, without the NUL */
+
+static bool same_address(const struct conf_address *a, const struct conf_address *b)
+{
+    return a->port == b->port && memcmp(&a->ip, &b->ip, sizeof(a->ip)) == 0;
+}
+
+static const struct conf_listener *listener_at(const struct conf *conf,
+                                               const struct conf_address *at,
+                                               const struct conf_address **found)
+{
+    for (size_t i = 0; i < conf->listener_count; i++) {
+        const struct conf_listener *listener = &conf->listeners[i];
+
+        for (size_t j = 0; j < listener->address.count; j++) {
+            *found = &listener->address.items[j];
+            if (same_address(*found, at))
+                return listener;
+        }
+    }
+    return NULL;
+}
+
+static void check_listeners(struct conf_load *load)
+{
+    const struct conf *conf = &load->box->conf;
+
+    for (size_t i = 0; i < conf->listener_count; i++) {
+        const struct conf_listener *listener = &conf->listeners[i];
+
+        for (size_t j = 0; j < listener->address.count; j++) {
+            const struct conf_address *address = &listener->address.items[j];
+            const struct conf_address *first;
+            struct conf_place here = conf_place_of(load, address);
+            char before[256];
+
+            (void)listener_at(conf, address, &first); /* it finds this one, if no other */
+            conf_place_name(conf_place_of(load, first), here, before, sizeof(before));
+            if (first != address)
+                conf_fail(load, here, "two listeners on one address, the first at %s", before);
+        }
+        if (listener->role == CONF_ROLE_RELAY && conf->relay_from.count == 0
+            && conf_place_of(load, &conf->relay_from).text == NULL && !load->incomplete)
+            conf_fail(load, conf_place_of(load, &listener->role),
+                      "role = relay serves only relay_from, which is not set");
+    }
+}
+
+/* What a list of destinations may hold, and where it would go wrong. */
+static void check_destinations(struct conf_load *load, const struct conf_destinations *list)
+{
+    const struct conf_address *found;
+
+    for (size_t i = 0; i < list->count; i++) {
+        const struct conf_destination *to = &list->items[i];
+        struct conf_place here = conf_place_of(load, to);
+        bool is_host = to->kind == CONF_TO_MX || to->kind == CONF_TO_SMTP;
+
+        if (list->count > 1 && !is_host) {
+            conf_fail(load, here, "only mx and smtp:// can be one of several destinations");
+            return;
+        }
+        if (to->kind == CONF_TO_SMTP && to->host_is_ip
+            && listener_at(&load->box->conf, &(struct conf_address){to->ip, to->port}, &found))
+            conf_warn(load, here, "this address is a listener of ours: mail would go in circles");
+    }
+}
+
+static bool path_has(struct slice path, char what)
+{
+    for (size_t i = 0; i + 1 < path.len; i++)
+        if (path.data[i] == '%' && path.data[++i] == what)
+            return true;
+    return false;
+}
+
+static void check_maildir(struct conf_load *load, const struct conf_destinations *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].kind == CONF_TO_MAILDIR && !path_has(list->items[i].path, 'u'))
+            conf_warn(load, conf_place_of(load, &list->items[i]),
+                      "without %%u in the path, all recipients share one mailbox");
+}
+
+static void check_domains(struct conf_load *load)
+{
+    const struct conf *conf = &load->box->conf;
+
+    for (size_t i = 0; i < conf->domain_count; i++) {
+        check_destinations(load, &conf->domains[i].to);
+        check_maildir(load, &conf->domains[i].to);
+    }
+}
+
+/* A route for a domain of ours may set limits, but where its mail goes is said in one place. */
+static void check_route_of_domain(struct conf_load *load, const struct conf_route *route)
+{
+    const struct conf *conf = &load->box->conf;
+    struct conf_place here = conf_place_of(load, &route->to);
+
+    if (here.text == NULL)
+        return;
+    for (size_t i = 0; i < conf->domain_count; i++) {
+        if (route->pattern.len > 0 && slice_equal(conf->domains[i].name, route->pattern)) {
+            char before[256];
+
+            conf_place_name(conf_place_of(load, &conf->domains[i]), here, before, sizeof(before));
+            conf_fail(load, here, "to is set for %.*s as a route and as a domain, at %s",
+                      SLICE_ARG(route->pattern), before);
+        }
+    }
+}
+
+static void check_routes(struct conf_load *load)
+{
+    const struct conf *conf = &load->box->conf;
+
+    for (size_t i = 0; i < conf->route_count; i++) {
+        check_destinations(load, &conf->routes[i].to);
+        check_route_of_domain(load, &conf->routes[i]);
+    }
+}
+
+/* The place of the one of two fields that was set, to complain about both. */
+static struct conf_place either(struct conf_load *load, const void *a, const void *b)
+{
+    struct conf_place place = conf_place_of(load, a);
+
+    return place.text != NULL ? place : conf_place_of(load, b);
+}
+
+static void check_numbers(struct conf_load *load)
+{
+    const struct conf *conf = &load->box->conf;
+    const struct conf_retry *retry = &conf->retry;
+    const struct conf_limits *limits = &conf->limits;
+
+    if (conf->control != NULL && strlen(conf->control) > SOCKET_PATH_MAX)
+        conf_fail(load, conf_place_of(load, &conf->control),
+                  "control: a socket's path has at most %d characters", SOCKET_PATH_MAX);
+    if (retry->intervals.count > 0 && retry->expire < retry->intervals.items[0])
+        conf_warn(load, either(load, &retry->expire, &retry->intervals),
+                  "retry: expire is less than the first of intervals, so nothing is tried twice");
+    if (limits->queue < limits->message_size)
+        conf_warn(load, either(load, &limits->queue, &limits->message_size),
+                  "limits: queue is less than message_size, so the largest messages never fit");
+}
+
+void conf_check(struct conf_load *load)
+{
+    const struct conf *conf = &load->box->conf;
+
+    check_listeners(load);
+    check_domains(load);
+    check_routes(load);
+    check_numbers(load);
+    if (conf->domain_count == 0 && conf->relay_from.count == 0 && load->error_count == 0)
+        conf_warn(load, (struct conf_place){load->texts, 1},
+                  "neither a domain nor relay_from is set: no mail will be accepted");
+}
