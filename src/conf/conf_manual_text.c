@@ -1,0 +1,91 @@
+#include "base_assert.h"
+#include "conf_manual_priv.h"
+
+const struct conf_manual_part conf_manual_before[] = {
+    {.heading = {"Description", "DESCRIPTION"},
+     .items =
+         {
+             {.text = "The server reads its configuration at start and again at SIGHUP. A reload "
+                      "takes over the whole new configuration, or nothing of it if anything in it "
+                      "is wrong. \"mailring check\" says what is wrong, with file and line. The "
+                      "smallest useful file is a host name and a domain:"},
+             {.is_example = true,
+              .text = "hostname = \"mx1.example.org\"\n"
+                      "domain \"example.org\" { to = \"maildir:/var/mail/%d/%u\" }\n"},
+         }},
+    {.heading = {"Syntax", "SYNTAX"},
+     .items =
+         {
+             {.text =
+                  "A file is a sequence of settings, \"name = value\", and sections, \"name { "
+                  "... }\" or \"name TITLE { ... }\", which hold settings and sections of their "
+                  "own. Line ends mean nothing. # and // begin a comment that ends with the "
+                  "line; /* and */ enclose one."},
+             {.text =
+                  "A value is a word, or a text in double or single quotes. Quotes are needed "
+                  "for anything with spaces or one of # { } ( ) = + , * in it. In double quotes, "
+                  "a backslash takes the next character as it is, and ${NAME} or "
+                  "${NAME:-otherwise} stands for a variable of the environment."},
+             {.text =
+                  "A list is {value, value}; one value needs no braces. \"name += {value}\" adds "
+                  "to a list that was set before. Other than that, a setting is set once."},
+             {.text =
+                  "include(\"FILE\") reads another file in its place, inside of sections too. A "
+                  "name that does not begin with / is looked up beside the file that names it."},
+             {.term = "Durations",
+              .text = "A number and s, m, h or d: \"90s\", \"4h\". A bare number is seconds."},
+             {.term = "Sizes",
+              .text = "A number and K, M or G, which are powers of 1024. A bare number is bytes."},
+             {.term = "Names",
+              .text = "Domains and host names are the same in upper and lower case. "
+                      "Internationalised ones are written in their xn-- form."},
+         }},
+};
+const size_t conf_manual_before_count = ARRAY_LEN(conf_manual_before);
+
+const struct conf_manual_part conf_manual_after[] = {
+    {.heading = {"Destinations", "DESTINATIONS"},
+     .items =
+         {
+             {.text = "What \"to\" can be, in a domain and in a route. In a list there can be only "
+                      "mx and smtp://, tried in this order."},
+             {.term = "mx",
+              .text = "The MX hosts of the recipient's domain, or the domain's own addresses if it "
+                      "has none (RFC 5321 5.1)."},
+             {.term = "smtp://HOST[:PORT]",
+              .text =
+                  "The addresses of a fixed host; its MX hosts do not matter. The port is 25 if "
+                  "none is given. An IPv6 address stands in brackets: smtp://[2001:db8::1]:25."},
+             {.term = "maildir:/PATH",
+              .text =
+                  "A Maildir, which is made if it is missing. In the path, %u is the local part "
+                  "of the address without its subaddress, %d is the domain, and %% a percent "
+                  "sign."},
+             {.term = "discard", .text = "Accepted and dropped."},
+             {.term = "reject:TEXT", .text = "Refused for good, with this text."},
+         }},
+    {.heading = {"Example", "EXAMPLE"},
+     .items =
+         {
+             {.is_example = true,
+              .text = "hostname   = \"mx1.example.org\"\n"
+                      "relay_from = {\"127.0.0.0/8\", \"::1\"}\n"
+                      "\n"
+                      "listener \"mx\" { address = {\"0.0.0.0:25\", \"[::]:25\"} }\n"
+                      "\n"
+                      "domain \"example.org\" {\n"
+                      "    to         = \"maildir:/var/mail/%d/%u\"\n"
+                      "    recipients = \"/etc/mailring/example.org.recipients\"\n"
+                      "    subaddress = \"+\"\n"
+                      "}\n"
+                      "domain \"backup.example\" { to = mx }\n"
+                      "\n"
+                      "route \"*.example.net\" { to = {\"smtp://a.example.com\", "
+                      "\"smtp://b.example.com\"} }\n"
+                      "route \"big.example\" { connections = 50 messages_per_minute = 6000 }\n"
+                      "\n"
+                      "retry { intervals = {\"5m\", \"20m\", \"1h\"} expire = \"3d\" }\n"},
+         }},
+    {.heading = {NULL, "SEE ALSO"}, .items = {{.text = "mailring(8)"}}},
+};
+const size_t conf_manual_after_count = ARRAY_LEN(conf_manual_after);
