@@ -189,6 +189,7 @@ struct io {
     size_t registered_len;
     struct io_counters counters;
     bool stopping;
+    bool awaiting; /* within io_await(): the simulator runs the world meanwhile */
 };
 
 void io_destroy(struct io *io); /* nothing may be in flight */

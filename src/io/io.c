@@ -90,8 +90,10 @@ int io_wait(struct io *io, uint64_t deadline_ms)
 
 int32_t io_await(struct io *io, struct io_op *op)
 {
+    io->awaiting = true;
     while (io_op_busy(op))
         (void)io_wait(io, UINT64_MAX); /* how many others ran does not matter */
+    io->awaiting = false;
     return op->res;
 }
 
