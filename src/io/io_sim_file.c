@@ -1,0 +1,476 @@
+/*
+ * io_sim_file: the file ops on the simulated disk. Each does its work at once when its event fires,
+ * so that a crash before the event finds it in flight, see sim_file_interrupt().
+ */
+#include <errno.h>
+
+#include "io_sim_disk_priv.h"
+
+struct sim_disk *sim_disk_create(struct sim *sim)
+{
+    struct sim_disk *disk = mem_zalloc(sizeof(*disk));
+
+    disk->sim = sim;
+    list_init(&disk->inodes);
+    list_init(&disk->changes);
+    disk->root = sim_inode_create(disk, true);
+    sim_inode_ref(disk->root);
+    return disk;
+}
+
+void sim_disk_destroy(struct sim_disk *disk)
+{
+    sim_changes_drop(disk);
+    sim_inode_unref(disk->root);
+    ASSERT(list_empty(&disk->inodes));
+    sim_blocks_free(disk);
+    mem_free(disk);
+}
+
+void sim_disk_crash(struct sim_disk *disk)
+{
+    sim_names_crash(disk);
+    LIST_EACH(&disk->inodes, node)
+    {
+        struct sim_inode *inode = container_of(node, struct sim_inode, node);
+
+        if (!inode->directory)
+            sim_inode_crash(inode);
+    }
+}
+
+uint64_t sim_disk_free(struct sim_machine *machine)
+{
+    uint64_t all = machine->sim->options.disk_bytes;
+
+    if (all == 0)
+        return UINT64_MAX / 2;
+    return machine->disk->used < all ? all - machine->disk->used : 0;
+}
+
+static struct sim_machine *machine_of(const struct sim_op *sop)
+{
+    return sop->io->machine;
+}
+
+/* --- names -------------------------------------------------------------------------------------- */
+
+static int do_create(struct sim_op *sop, struct sim_inode **out)
+{
+    struct sim_disk *disk = machine_of(sop)->disk;
+    char name[SIM_NAME_SIZE];
+    struct sim_inode *dir;
+    int error = sim_path_parent(disk, sop->op->data, &dir, name);
+
+    if (error)
+        return error;
+    if (sim_chance(disk->sim, disk->sim->options.no_space) || sim_disk_free(machine_of(sop)) == 0)
+        return -ENOSPC;
+    *out = sim_inode_create(disk, false);
+    sim_name_change(disk, NULL, NULL, dir, name, *out);
+    return 0;
+}
+
+static int do_open(struct sim_op *sop)
+{
+    unsigned flags = sop->op->op_flags;
+    struct sim_inode *inode;
+    int error = sim_path_find(machine_of(sop)->disk, sop->op->data, &inode);
+
+    if (error == 0 && (flags & IO_OPEN_CREATE) && (flags & IO_OPEN_EXCLUSIVE))
+        return -EEXIST;
+    if (error == -ENOENT && (flags & IO_OPEN_CREATE))
+        error = do_create(sop, &inode);
+    if (error)
+        return error;
+    if (inode->directory && (flags & (IO_OPEN_WRITE | IO_OPEN_CREATE)))
+        return -EISDIR;
+    if (!inode->directory && (flags & IO_OPEN_DIRECTORY))
+        return -ENOTDIR;
+
+    struct sim_handle *h = mem_zalloc(sizeof(*h));
+    int fd = sim_fd_open(sop->io, h);
+
+    if (fd < 0) {
+        mem_free(h);
+        return fd;
+    }
+    h->kind = SIM_HANDLE_FILE;
+    h->open_flags = flags;
+    h->inode = inode;
+    sim_inode_ref(inode);
+    if (flags & IO_OPEN_TRUNCATE)
+        sim_inode_truncate(inode);
+    return fd;
+}
+
+/* What may stand at the place that a rename goes to. */
+static int replaceable(const struct sim_inode *old, const struct sim_inode *by)
+{
+    if (!old)
+        return 0;
+    if (by->directory)
+        return !old->directory ? -ENOTDIR : old->vol.count > 0 ? -ENOTEMPTY : 0;
+    return old->directory ? -EISDIR : 0;
+}
+
+static int do_rename(struct sim_op *sop)
+{
+    struct sim_disk *disk = machine_of(sop)->disk;
+    char from_name[SIM_NAME_SIZE];
+    char to_name[SIM_NAME_SIZE];
+    struct sim_inode *from;
+    struct sim_inode *to;
+    int error = sim_path_parent(disk, sop->op->data, &from, from_name);
+
+    if (!error)
+        error = sim_path_parent(disk, sop->op->path2, &to, to_name);
+    if (error)
+        return error;
+    struct sim_inode *inode = sim_names_find(&from->vol, from_name);
+    struct sim_inode *old = sim_names_find(&to->vol, to_name);
+
+    if (!inode)
+        return -ENOENT;
+    if (old == inode)
+        return 0; /* two names of one file: POSIX leaves both */
+    if (inode->directory && from != to)
+        return -EXDEV; /* could make a loop, and nothing of ours does it */
+    error = replaceable(old, inode);
+    if (error)
+        return error;
+    sim_name_change(disk, from, from_name, to, to_name, inode);
+    return 0;
+}
+
+static int do_link(struct sim_op *sop)
+{
+    struct sim_disk *disk = machine_of(sop)->disk;
+    char name[SIM_NAME_SIZE];
+    struct sim_inode *inode;
+    struct sim_inode *dir;
+    int error = sim_path_find(disk, sop->op->data, &inode);
+
+    if (!error)
+        error = sim_path_parent(disk, sop->op->path2, &dir, name);
+    if (error)
+        return error;
+    if (inode->directory)
+        return -EPERM;
+    if (sim_names_find(&dir->vol, name))
+        return -EEXIST;
+    sim_name_change(disk, NULL, NULL, dir, name, inode);
+    return 0;
+}
+
+static int do_unlink(struct sim_op *sop)
+{
+    struct sim_disk *disk = machine_of(sop)->disk;
+    char name[SIM_NAME_SIZE];
+    struct sim_inode *dir;
+    int error = sim_path_parent(disk, sop->op->data, &dir, name);
+
+    if (error)
+        return error;
+    struct sim_inode *inode = sim_names_find(&dir->vol, name);
+
+    if (!inode)
+        return -ENOENT;
+    if (inode->directory)
+        return -EISDIR;
+    sim_name_change(disk, dir, name, NULL, NULL, NULL);
+    return 0;
+}
+
+static int do_mkdir(struct sim_op *sop)
+{
+    struct sim_disk *disk = machine_of(sop)->disk;
+    char name[SIM_NAME_SIZE];
+    struct sim_inode *dir;
+    int error = sim_path_parent(disk, sop->op->data, &dir, name);
+
+    if (error)
+        return error;
+    if (sim_names_find(&dir->vol, name))
+        return -EEXIST;
+    sim_name_change(disk, NULL, NULL, dir, name, sim_inode_create(disk, true));
+    return 0;
+}
+
+static int do_stat(struct sim_op *sop)
+{
+    struct io_stat *out = sop->op->data;
+    struct sim_inode *inode;
+    int error = sim_path_find(machine_of(sop)->disk, sop->op->path2, &inode);
+
+    if (error)
+        return error;
+    *out = (struct io_stat){.size = inode->vol_size, .is_directory = inode->directory};
+    return 0;
+}
+
+int sim_dir_list(struct sim_machine *machine, const char *path,
+                 bool (*visit)(void *context, const char *name), void *context)
+{
+    struct sim_inode *dir;
+    int error = sim_path_find(machine->disk, path, &dir);
+
+    if (error)
+        return error;
+    if (!dir->directory)
+        return -ENOTDIR;
+    /* In any order, as a real directory; copied, since the visitor may change what it visits. */
+    size_t count = dir->vol.count;
+    char **names = mem_calloc(count + 1, sizeof(*names));
+
+    for (size_t i = 0; i < count; i++)
+        names[i] = mem_strdup(dir->vol.entries[i].name);
+    rand_shuffle(&machine->sim->rand, names, count, sizeof(*names));
+    bool go_on = true;
+
+    for (size_t i = 0; i < count; i++) {
+        go_on = go_on && visit(context, names[i]);
+        mem_free(names[i]);
+    }
+    mem_free(names);
+    return 0;
+}
+
+/* --- bytes -------------------------------------------------------------------------------------- */
+
+static bool is_direct(const struct sim_op *sop)
+{
+    return sop->handle->open_flags & IO_OPEN_DIRECT;
+}
+
+static int do_read(struct sim_op *sop)
+{
+    struct sim *sim = sop->io->sim;
+    const struct sim_inode *inode = sop->handle->inode;
+    const struct io_op *op = sop->op;
+    size_t len = op->len;
+
+    if (inode->directory)
+        return -EISDIR;
+    if (!(sop->handle->open_flags & IO_OPEN_READ))
+        return -EBADF;
+    if (sim_chance(sim, sim->options.read_error))
+        return -EIO;
+    if (op->offset >= inode->vol_size)
+        return 0;
+    if (len > inode->vol_size - op->offset)
+        len = (size_t)(inode->vol_size - op->offset);
+    if (len > 1 && sim_chance(sim, sim->options.read_short)) {
+        size_t some = 1 + sim_below(sim, len);
+
+        if (!is_direct(sop))
+            len = some;
+        else if (some >= IO_ALIGN)
+            len = some / IO_ALIGN * IO_ALIGN;
+    }
+    sim_inode_read(inode, op->offset, op->data, len);
+    sim_trace_bytes(sim, op->data, len);
+    return (int)len;
+}
+
+/* The first `len` bytes of the op, those of each sector only by the coin if `torn`. */
+static void write_bytes(struct sim_op *sop, size_t len, bool torn)
+{
+    struct sim_inode *inode = sop->handle->inode;
+    uint64_t offset = sop->op->offset;
+    struct iovec single;
+    const struct iovec *iov;
+    size_t count = sim_op_iov(sop->op, &iov, &single);
+
+    for (size_t i = 0; i < count && len > 0; i++) {
+        const uint8_t *data = iov[i].iov_base;
+        size_t left = iov[i].iov_len < len ? iov[i].iov_len : len;
+
+        len -= left;
+        while (left > 0) {
+            size_t part = torn ? SIM_SECTOR - offset % SIM_SECTOR : left;
+
+            part = part < left ? part : left;
+            if (!torn || sim_coin(inode->disk->sim))
+                sim_inode_write(inode, offset, data, part);
+            data += part;
+            offset += part;
+            left -= part;
+        }
+    }
+}
+
+static bool has_space(struct sim_op *sop, size_t len)
+{
+    uint64_t growth = sim_inode_growth(sop->handle->inode, sop->op->offset, len);
+
+    return growth == 0 || growth <= sim_disk_free(machine_of(sop));
+}
+
+/* A write that goes wrong in some way; true if so. */
+static bool write_fails(struct sim_op *sop, size_t *len, int *res)
+{
+    struct sim *sim = sop->io->sim;
+    struct sim_inode *inode = sop->handle->inode;
+    uint64_t offset = sop->op->offset;
+
+    if (sim_chance(sim, sim->options.write_error) && has_space(sop, *len)) {
+        write_bytes(sop, *len, true);
+        if (sop->op->op_flags & IO_WRITE_SYNC)
+            sim_inode_sync_failed(inode, offset, *len);
+        *res = -EIO;
+        return true;
+    }
+    if (!has_space(sop, *len)
+        || (sim_inode_growth(inode, offset, *len) > 0 && sim_chance(sim, sim->options.no_space))) {
+        *res = -ENOSPC;
+        return true;
+    }
+    if (!is_direct(sop) && *len > 1 && sim_chance(sim, sim->options.write_short))
+        *len = 1 + sim_below(sim, *len - 1);
+    else if (is_direct(sop) && *len > IO_ALIGN && sim_chance(sim, sim->options.write_short_direct))
+        *len = (1 + sim_below(sim, *len / IO_ALIGN - 1)) * IO_ALIGN;
+    return false;
+}
+
+static int do_write(struct sim_op *sop)
+{
+    size_t len = sop->len;
+    int res = 0;
+
+    if (!(sop->handle->open_flags & IO_OPEN_WRITE))
+        return -EBADF;
+    if (len == 0 || write_fails(sop, &len, &res))
+        return res;
+    write_bytes(sop, len, false);
+    if (sop->op->op_flags & IO_WRITE_SYNC)
+        sim_inode_sync_range(sop->handle->inode, sop->op->offset, len);
+    return (int)len;
+}
+
+static int do_fsync(struct sim_op *sop)
+{
+    struct sim *sim = sop->io->sim;
+    struct sim_inode *inode = sop->handle->inode;
+    bool fails = sim_chance(sim, sim->options.write_error);
+
+    if (inode->directory) {
+        if (fails)
+            sim_dir_sync_failed(inode);
+        else
+            sim_dir_sync(inode);
+    } else if (fails) {
+        sim_inode_sync_failed(inode, 0, INT64_MAX);
+    } else {
+        sim_inode_sync(inode);
+        /* ext4 happens to commit a new file's name along; nothing says that it must. */
+        if (sim_coin(sim))
+            sim_names_sync_inode(inode);
+    }
+    return fails ? -EIO : 0;
+}
+
+/* --- ops ----------------------------------------------------------------------------------------- */
+
+static int do_op(struct sim_op *sop)
+{
+    switch ((enum io_kind)sop->kind) {
+    case IO_OPEN: return do_open(sop);
+    case IO_READ: return do_read(sop);
+    case IO_WRITE: return do_write(sop);
+    case IO_FSYNC: return do_fsync(sop);
+    case IO_RENAME: return do_rename(sop);
+    case IO_LINK: return do_link(sop);
+    case IO_UNLINK: return do_unlink(sop);
+    case IO_MKDIR: return do_mkdir(sop);
+    case IO_STAT: return do_stat(sop);
+    case IO_NONE:
+    case IO_KIND_COUNT:
+    case IO_ACCEPT:
+    case IO_CONNECT:
+    case IO_RECV:
+    case IO_SEND:
+    case IO_SHUTDOWN:
+    case IO_POLL:
+    case IO_CLOSE: UNREACHABLE();
+    }
+    UNREACHABLE();
+}
+
+static void file_fire(struct sim *sim, struct sim_event *event)
+{
+    struct sim_op *sop = container_of(event, struct sim_op, event);
+
+    (void)sim;
+    sim_op_check(sop); /* before its bytes are used */
+    sim_op_finish(sop, do_op(sop));
+}
+
+static void check_aligned(struct sim_op *sop)
+{
+    struct iovec single;
+    const struct iovec *iov;
+    size_t count = sim_op_iov(sop->op, &iov, &single);
+    uint64_t bits = sop->op->offset;
+
+    for (size_t i = 0; i < count; i++)
+        bits |= (uint64_t)(uintptr_t)iov[i].iov_base | iov[i].iov_len;
+    if (bits % IO_ALIGN != 0)
+        sim_broken(sop->io, "direct I/O that is not aligned", sop->op);
+}
+
+void sim_file_submit(struct sim_op *sop)
+{
+    if ((sop->kind == IO_READ || sop->kind == IO_WRITE) && is_direct(sop))
+        check_aligned(sop);
+    sim_op_later(sop, file_fire);
+}
+
+void sim_file_interrupt(struct sim_op *sop)
+{
+    struct sim *sim = sop->io->sim;
+
+    switch ((enum io_kind)sop->kind) {
+    case IO_WRITE:
+        if (has_space(sop, sop->len) && (sop->handle->open_flags & IO_OPEN_WRITE)
+            && sim_below(sim, 3) != 0)
+            write_bytes(sop, sop->len, sim_coin(sim));
+        return;
+    case IO_OPEN: /* may create or truncate */
+    case IO_FSYNC:
+    case IO_RENAME:
+    case IO_LINK:
+    case IO_UNLINK:
+    case IO_MKDIR:
+        if (sim_coin(sim))
+            (void)do_op(sop); /* nobody is left to hear the result */
+        return;
+    case IO_NONE:
+    case IO_KIND_COUNT:
+    case IO_ACCEPT:
+    case IO_CONNECT:
+    case IO_RECV:
+    case IO_SEND:
+    case IO_SHUTDOWN:
+    case IO_POLL:
+    case IO_CLOSE:
+    case IO_READ:
+    case IO_STAT: return;
+    }
+    UNREACHABLE();
+}
+
+void sim_file_close(struct sim_handle *handle)
+{
+    if (handle->inode->locked_by == handle)
+        handle->inode->locked_by = NULL;
+    sim_inode_unref(handle->inode);
+}
+
+int sim_file_lock(struct sim_handle *handle)
+{
+    if (handle->inode->locked_by && handle->inode->locked_by != handle)
+        return -EAGAIN;
+    handle->inode->locked_by = handle;
+    return 0;
+}
