@@ -6,10 +6,12 @@
 
 #include "base_assert.h"
 
+extern const struct io_world_type io_world_sim;
 extern const struct io_world_type io_world_uring;
 
 const struct io_world_type *const io_world_types[] = {
     &io_world_uring,
+    &io_world_sim,
 };
 const int io_world_type_count = (int)ARRAY_LEN(io_world_types);
 

@@ -1,0 +1,147 @@
+#include "sim_world.h"
+
+#include <check.h>
+#include <string.h>
+
+void sim_world_open(struct sim_world *w, uint64_t seed, const struct sim_options *options)
+{
+    struct sim_options defaults = sim_options_default();
+
+    w->sim = sim_create(seed, options ? options : &defaults);
+    w->machine = sim_machine_create(w->sim, "10.0.0.1");
+    w->io = sim_io_create(w->machine, 1 << 16);
+}
+
+void sim_world_close(struct sim_world *w)
+{
+    sim_destroy(w->sim);
+    *w = (struct sim_world){0};
+}
+
+void sim_world_crash(struct sim_world *w)
+{
+    sim_machine_crash(w->machine);
+    w->io = sim_io_create(w->machine, 1 << 16);
+}
+
+void sim_world_kill(struct sim_world *w)
+{
+    sim_machine_kill(w->machine);
+    w->io = sim_io_create(w->machine, 1 << 16);
+}
+
+int do_open(struct io *io, const char *path, unsigned flags)
+{
+    struct io_op op = {0};
+
+    io_open(io, &op, path, flags, 0600);
+    return io_await(io, &op);
+}
+
+int do_write_bytes(struct io *io, int fd, const void *data, size_t len, uint64_t offset,
+                   unsigned flags)
+{
+    struct io_op op = {0};
+
+    io_write(io, &op, fd, data, len, offset, flags);
+    return io_await(io, &op);
+}
+
+int do_write(struct io *io, int fd, const char *text, uint64_t offset, unsigned flags)
+{
+    return do_write_bytes(io, fd, text, strlen(text), offset, flags);
+}
+
+int do_read(struct io *io, int fd, void *data, size_t len, uint64_t offset)
+{
+    struct io_op op = {0};
+
+    io_read(io, &op, fd, data, len, offset);
+    return io_await(io, &op);
+}
+
+int do_fsync(struct io *io, int fd)
+{
+    struct io_op op = {0};
+
+    io_fsync(io, &op, fd);
+    return io_await(io, &op);
+}
+
+int do_fsync_path(struct io *io, const char *directory)
+{
+    int fd = do_open(io, directory, IO_OPEN_READ | IO_OPEN_DIRECTORY);
+
+    ck_assert_int_ge(fd, 0);
+    int res = do_fsync(io, fd);
+
+    ck_assert_int_eq(do_close(io, fd), 0);
+    return res;
+}
+
+int do_close(struct io *io, int fd)
+{
+    struct io_op op = {0};
+
+    io_close(io, &op, fd);
+    return io_await(io, &op);
+}
+
+int do_rename(struct io *io, const char *from, const char *to)
+{
+    struct io_op op = {0};
+
+    io_rename(io, &op, from, to);
+    return io_await(io, &op);
+}
+
+int do_link(struct io *io, const char *from, const char *to)
+{
+    struct io_op op = {0};
+
+    io_link(io, &op, from, to);
+    return io_await(io, &op);
+}
+
+int do_unlink(struct io *io, const char *path)
+{
+    struct io_op op = {0};
+
+    io_unlink(io, &op, path);
+    return io_await(io, &op);
+}
+
+int do_mkdir(struct io *io, const char *path)
+{
+    struct io_op op = {0};
+
+    io_mkdir(io, &op, path, 0700);
+    return io_await(io, &op);
+}
+
+int do_stat(struct io *io, const char *path, struct io_stat *out)
+{
+    struct io_op op = {0};
+
+    io_stat(io, &op, path, out);
+    return io_await(io, &op);
+}
+
+bool file_exists(struct sim_world *w, const char *path)
+{
+    struct buf bytes = {0};
+    bool there = sim_file_read(w->machine, path, &bytes);
+
+    buf_finish(&bytes);
+    return there;
+}
+
+bool file_is(struct sim_world *w, const char *path, const char *text)
+{
+    struct buf bytes = {0};
+    bool same =
+        sim_file_read(w->machine, path, &bytes) && slice_equal(buf_slice(&bytes), slice_str(text));
+
+    buf_finish(&bytes);
+    return same;
+}
