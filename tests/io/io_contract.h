@@ -6,6 +6,8 @@
 #ifndef IO_CONTRACT_H
 #define IO_CONTRACT_H
 
+#include <check.h>
+
 #include "io.h"
 
 enum { IO_WORLD_IOS = 2 };
@@ -46,32 +48,76 @@ extern const int io_world_type_count;
 void io_world_open(struct io_world *w, const struct io_world_type *type);
 void io_world_close(struct io_world *w); /* checks that nothing is left behind */
 
+/* The world of the running test. */
+extern struct io_world *const world;
+
+/* A test that runs once in each world, with `world` open. */
+#define CONTRACT_TEST(name)                       \
+    static void name(void);                       \
+    START_TEST(test_##name)                       \
+    {                                             \
+        io_world_open(world, io_world_types[_i]); \
+        name();                                   \
+        io_world_close(world);                    \
+    }                                             \
+    END_TEST                                      \
+    static void name(void)
+
+/* A test case whose tests CONTRACT_ADD() adds once for each world. */
+TCase *contract_case(Suite *suite, const char *name);
+#define CONTRACT_ADD(tcase, name) tcase_add_loop_test((tcase), test_##name, 0, io_world_type_count)
+
 /* An op with what a test wants to know of it. */
 struct probe {
     struct io_op op;
     unsigned completions;
     unsigned with_more;
-    int32_t res[64];               /* of the first completions */
+    int32_t res[16];               /* of the first completions */
     void (*then)(struct probe *p); /* from done; may be NULL */
     void *context;
 };
 
 void probe_init(struct probe *p);
+/* `done` of a probe fails the test if it runs between these two: inside a submit. */
+void submit_begin(void);
+void submit_end(void);
+/* Around one submitting call. */
+#define SUBMIT(call)    \
+    do {                \
+        submit_begin(); \
+        (call);         \
+        submit_end();   \
+    } while (0)
+
 /* Pumps until the op has completed for good, and returns its res. Fails after some seconds. */
-int32_t probe_wait(struct io_world *w, struct probe *p);
-void probe_wait_completions(struct io_world *w, struct probe *p, unsigned count);
+int32_t probe_wait(struct probe *p);
+void probe_wait_completions(struct probe *p, unsigned count);
 /* Some rounds in which nothing is expected to complete. */
-void world_settle(struct io_world *w);
+void world_settle(void);
 
 /* Two ends of a stream over the loopback address. */
 struct stream_pair {
     int client;
     int server;
 };
-int world_listen(struct io_world *w, struct io_addr *out_addr);
-void world_stream_pair(struct io_world *w, struct stream_pair *out);
-void world_close_fd(struct io_world *w, int fd);
+int world_listen(struct io_addr *out_addr);
+void world_stream_pair(struct stream_pair *out);
+void world_stream_close(struct stream_pair *pair);
+void world_close_fd(int fd);
 /* A path in the world's directory; good until the eighth next call. */
-const char *world_path(struct io_world *w, const char *name);
+const char *world_path(const char *name);
+
+/* --- straight-line forms, each waits for its op --- */
+int32_t run_send(int fd, struct slice bytes, unsigned flags);
+/* Receives exactly `len` bytes; fails at the end of the stream. */
+void run_recv_exactly(int fd, void *out, size_t len);
+int32_t run_recv(int fd); /* gives lent bytes straight back */
+int32_t run_open(const char *path, unsigned flags);
+int32_t run_read(int fd, void *out, size_t len, uint64_t offset);
+int32_t run_write(int fd, const void *data, size_t len, uint64_t offset, unsigned flags);
+int32_t run_stat(const char *path, struct io_stat *out);
+int32_t run_unlink(const char *path);
+void run_make_file(const char *path, const char *text);
+bool run_file_is(const char *path, const char *text);
 
 #endif
