@@ -30,8 +30,8 @@ enum smtp_dot_result { SMTP_DOT_MORE, SMTP_DOT_END };
 /* normalize: a bare LF becomes CRLF and a bare CR a space. Otherwise both pass, and are noted. */
 void smtp_dot_init(struct smtp_dot *dot, bool normalize);
 
-/* Takes some of *in (something, unless it is empty) and points *body at the decoded bytes: a part
- * of *in, or a constant of a few bytes; may be empty. MORE: call again, with more input once *in is
+/* Takes some of *in and points *body at the decoded bytes: a part of *in, or a constant of a few bytes
+ * (where a line end was cut in two); may be empty, unless nothing was taken. MORE: call again, with more input once *in is
  * empty. END: the final dot was taken, *body holds the last bytes, *in what follows. */
 enum smtp_dot_result smtp_dot_decode(struct smtp_dot *dot, struct slice *in, struct slice *body);
 
