@@ -20,10 +20,16 @@ struct smtp_reply {
     struct slice text;    /* without the codes; '\n' between lines */
 };
 
-#define SMTP_REPLY(code_, class_, subject_, detail_, literal_)          \
-    ((struct smtp_reply){.code = (code_),                               \
-                         .enhanced = {(class_), (subject_), (detail_)}, \
-                         .text = SLICE_LITERAL(literal_)})
+/* INIT: for what is static. */
+#define SMTP_REPLY_INIT(code_, class_, subject_, detail_, literal_)               \
+    {                                                                             \
+        .code = (code_), .enhanced = {(class_), (subject_), (detail_)}, .text = { \
+            (const uint8_t *)(literal_),                                          \
+            sizeof(literal_) - 1                                                  \
+        }                                                                         \
+    }
+#define SMTP_REPLY(code_, class_, subject_, detail_, literal_) \
+    ((struct smtp_reply)SMTP_REPLY_INIT(code_, class_, subject_, detail_, literal_))
 
 /* 2 and 3: positive, 4: try again later, 5: do not. */
 static inline unsigned smtp_reply_class(const struct smtp_reply *r)

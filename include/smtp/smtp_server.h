@@ -6,7 +6,8 @@
  *     for (;;) switch (smtp_server_next(&s, &in, &out)) { ... }
  *
  * One call handles one command, or one piece of a body. Replies pile up in `out`; send them when
- * there is nothing left to do, so that the answers to a pipelined batch leave together (RFC 2920).
+ * there is nothing left to do, so that the answers to a pipelined batch leave together (RFC 2920),
+ * and stop calling while `out` holds more than you like: the engine never looks at its size.
  *
  * The engine keeps no bytes: a partial line stays in *in, and the caller shows it again with more
  * behind it. That is never more than options->line_max octets. Slices in struct smtp_server are
@@ -55,7 +56,7 @@ enum smtp_intent {
     SMTP_RESET,      /* the transaction is void (RSET, or the message was refused while being read,
                         in which case the rest of it is swallowed): forget it and call again */
     SMTP_QUIT,       /* 221 is in `out`: send and close */
-    SMTP_CLOSE,      /* 421 is in `out`: send and close */
+    SMTP_CLOSE,      /* 421 or 554 is in `out`: send and close */
 };
 
 struct smtp_server {
@@ -66,7 +67,8 @@ struct smtp_server {
     struct smtp_params params;
     struct slice helo;
     struct slice body;
-    bool extended; /* EHLO, not HELO; stays for the session: Received says ESMTP */
+    bool extended;        /* EHLO, not HELO; stays for the session: Received says ESMTP */
+    bool extended_before; /* what it goes back to if the EHLO is refused */
 
     struct smtp_dot dot;
     uint64_t data_size;                    /* decoded octets so far */
@@ -93,7 +95,7 @@ void smtp_server_greet(struct smtp_server *s, struct buf *out);
 
 enum smtp_intent smtp_server_next(struct smtp_server *s, struct slice *in, struct buf *out);
 
-/* Answers the intent. NULL: yes, in the usual words (not for END_DATA, whose 250 has to be meant).
+/* Answers the intent; a refused DATA leaves the transaction as it is (RFC 5321 4.1.1.4). NULL: yes, in the usual words (not for END_DATA, whose 250 has to be meant).
  * 2yz (354 for BEGIN_DATA) accepts, anything else refuses; 421 also ends the session. */
 void smtp_server_answer(struct smtp_server *s, const struct smtp_reply *reply, struct buf *out);
 

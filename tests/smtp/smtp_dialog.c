@@ -1,0 +1,145 @@
+/* smtp_dialog: a caller of the server engine as small as one can be. */
+#include "smtp_dialog.h"
+
+#include <check.h>
+
+struct dialog {
+    struct smtp_server server;
+    struct buf *out;
+    struct buf envelope;
+    struct buf body;
+    bool refuse_data;
+    bool full;
+};
+
+static void forget(struct dialog *d)
+{
+    buf_clear(&d->envelope);
+    buf_clear(&d->body);
+    d->refuse_data = d->full = false;
+}
+
+static const struct smtp_reply *judge(struct smtp_address *a)
+{
+    static const struct smtp_reply no = SMTP_REPLY_INIT(550, 5, 1, 1, "No such user");
+    static const struct smtp_reply later = SMTP_REPLY_INIT(450, 4, 2, 1, "Later");
+    static const struct smtp_reply shut = SMTP_REPLY_INIT(421, 4, 3, 2, "Shutting down");
+
+    if (slice_equal(a->local, SLICE_LITERAL("no")))
+        return &no;
+    if (slice_equal(a->local, SLICE_LITERAL("later")))
+        return &later;
+    if (slice_equal(a->local, SLICE_LITERAL("shut")))
+        return &shut;
+    return NULL;
+}
+
+static void check_path(struct dialog *d, const char *separator)
+{
+    struct smtp_server *s = &d->server;
+    const struct smtp_reply *reply = judge(&s->path);
+
+    if (reply == NULL) {
+        ck_assert(buf_append_str(&d->envelope, separator));
+        ck_assert(buf_append_slice(&d->envelope, s->path.text));
+        if (s->params.body == SMTP_BODY_8BITMIME)
+            ck_assert(buf_append_str(&d->envelope, " 8BITMIME"));
+        if (s->params.size != 0)
+            ck_assert(buf_printf(&d->envelope, " SIZE=%llu", (unsigned long long)s->params.size));
+        d->refuse_data |= slice_equal(s->path.local, SLICE_LITERAL("dataless"));
+        d->full |= slice_equal(s->path.local, SLICE_LITERAL("full"));
+    }
+    smtp_server_answer(s, reply, d->out);
+}
+
+static void take_message(struct dialog *d)
+{
+    static const struct smtp_reply taken = SMTP_REPLY_INIT(250, 2, 0, 0, "Taken");
+
+    ck_assert_uint_eq(d->server.data_size, buf_len(&d->body));
+    (void)buf_append_str(d->out, "{");
+    (void)buf_append_slice(d->out, buf_slice(&d->envelope));
+    (void)buf_append_str(d->out, "|");
+    (void)buf_append_slice(d->out, buf_slice(&d->body));
+    (void)buf_append_str(d->out, "}\n");
+    forget(d);
+    smtp_server_answer(&d->server, &taken, d->out);
+}
+
+/* One intent; false if there is nothing more to do with this input. */
+static bool handle(struct dialog *d, enum smtp_intent intent)
+{
+    static const struct smtp_reply evil = SMTP_REPLY_INIT(550, 5, 7, 1, "Not you");
+    static const struct smtp_reply no_data = SMTP_REPLY_INIT(451, 4, 3, 0, "No data now");
+    static const struct smtp_reply no_space = SMTP_REPLY_INIT(452, 4, 3, 1, "No space");
+    struct smtp_server *s = &d->server;
+
+    switch (intent) {
+    case SMTP_NEED_INPUT: return false;
+    case SMTP_REPLIED: return true;
+    case SMTP_CHECK_HELO:
+        if (slice_equal(s->helo, SLICE_LITERAL("evil"))) {
+            smtp_server_answer(s, &evil, d->out);
+        } else {
+            forget(d);
+            smtp_server_answer(s, NULL, d->out);
+        }
+        return true;
+    case SMTP_CHECK_MAIL: check_path(d, ""); return true;
+    case SMTP_CHECK_RCPT: check_path(d, d->server.recipients == 0 ? ">" : ","); return true;
+    case SMTP_BEGIN_DATA:
+        smtp_server_answer(s, d->refuse_data ? &no_data : NULL, d->out);
+        if (d->full)
+            smtp_server_refuse_data(s, &no_space);
+        return true;
+    case SMTP_BODY:
+        ck_assert(smtp_server_in_data(s));
+        ck_assert(buf_append_slice(&d->body, s->body));
+        return true;
+    case SMTP_END_DATA: take_message(d); return true;
+    case SMTP_RESET:
+        forget(d);
+        (void)buf_append_str(d->out, "{void}\n");
+        return true;
+    case SMTP_QUIT: (void)buf_append_str(d->out, "{quit}\n"); return false;
+    case SMTP_CLOSE: (void)buf_append_str(d->out, "{close}\n"); return false;
+    }
+    ck_abort();
+}
+
+static bool ended(const struct dialog *d)
+{
+    struct slice t = buf_slice(d->out);
+
+    return t.len > 0 && t.data[t.len - 2] == '}'
+           && (memcmp(t.data + t.len - 3, "t}", 2) == 0
+               || memcmp(t.data + t.len - 3, "e}", 2) == 0);
+}
+
+void dialog_run(const struct smtp_server_options *options, struct slice input, struct feed_cut cut,
+                struct buf *transcript)
+{
+    struct dialog d = {.out = transcript};
+    struct feed f;
+
+    buf_init(&d.envelope, 0);
+    buf_init(&d.body, 0);
+    smtp_server_init(&d.server, options);
+    smtp_server_greet(&d.server, transcript);
+    feed_init(&f, input, cut);
+    while (!ended(&d) && feed_more(&f)) {
+        bool more;
+
+        do {
+            size_t before = f.pending.len;
+            enum smtp_intent intent = smtp_server_next(&d.server, &f.pending, transcript);
+
+            ck_assert_uint_le(f.pending.len, before);
+            more = handle(&d, intent);
+        } while (more);
+        if (d.server.state == 0 && options->line_max != 0)
+            ck_assert_uint_lt(f.pending.len, options->line_max);
+    }
+    buf_finish(&d.envelope);
+    buf_finish(&d.body);
+}

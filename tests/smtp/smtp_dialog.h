@@ -1,0 +1,22 @@
+/*
+ * smtp_dialog: runs a client's bytes through the server engine and writes down what happened: the
+ * replies as they left, and between them, on lines of their own, what the engine handed out:
+ *
+ *     {a@b>c@d,e@f 8BITMIME SIZE=9|body}   a message taken
+ *     {void}                               SMTP_RESET
+ *     {quit} {close}                       the session's end
+ *
+ * The caller behind the engine accepts all but local parts that say what they want: "no" is refused
+ * with 550, "later" with 450, "shut" with 421; the recipient "dataless" makes DATA refused, and
+ * "full" makes the body refused while it is read. The HELO name "evil" is refused.
+ */
+#ifndef SMTP_DIALOG_H
+#define SMTP_DIALOG_H
+
+#include "smtp_feed.h"
+#include "smtp_server.h"
+
+void dialog_run(const struct smtp_server_options *options, struct slice input, struct feed_cut cut,
+                struct buf *transcript);
+
+#endif

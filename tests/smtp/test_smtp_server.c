@@ -1,0 +1,361 @@
+/* test_smtp_server: dialogs, each whole, octet by octet, and at every split in two. */
+#include <check.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "smtp_dialog.h"
+
+#define GREETING "220 mx.example ESMTP\r\n"
+#define EHLO_250                                                            \
+    "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n" \
+    "250 ENHANCEDSTATUSCODES\r\n"
+#define GREETED GREETING EHLO_250
+#define EHLO    "EHLO c.example\r\n"
+#define MAIL_OK "250 2.1.0 Ok\r\n"
+#define RCPT_OK "250 2.1.5 Ok\r\n"
+#define OK      "250 2.0.0 Ok\r\n"
+#define GO      "354 End data with <CRLF>.<CRLF>\r\n"
+#define TAKEN   "250 2.0.0 Taken\r\n"
+#define NEWLINE "550 5.6.0 Bare CR or LF in the message: lines end with CRLF only\r\n"
+#define BAD     "500 5.5.2 Line too long, or not ended by CRLF alone\r\n"
+#define UNKNOWN "500 5.5.2 Command not known\r\n"
+#define MAIL    "MAIL FROM:<a@b>\r\n"
+#define RCPT    "RCPT TO:<c@d>\r\n"
+#define DATA    "DATA\r\n"
+#define BEGIN   EHLO MAIL RCPT DATA
+#define BEGUN   GREETED MAIL_OK RCPT_OK GO
+#define DOT     ".\r\n"
+#define A10     "aaaaaaaaaa"
+#define A100    A10 A10 A10 A10 A10 A10 A10 A10 A10 A10
+#define A500    A100 A100 A100 A100 A100
+
+struct dialog_case {
+    const char *what;
+    const char *in;
+    size_t in_len;
+    const char *out;
+    size_t out_len;
+};
+#define CASE(what, in, out)                            \
+    {                                                  \
+        what, in, sizeof(in) - 1, out, sizeof(out) - 1 \
+    }
+
+static const struct dialog_case plain[] = {
+    CASE("nothing", "", GREETING),
+    CASE("quit at once", "QUIT\r\n", GREETING "221 2.0.0 Bye\r\n{quit}\n"),
+    CASE("nothing is looked at after QUIT", "QUIT\r\nNOOP\r\n",
+         GREETING "221 2.0.0 Bye\r\n{quit}\n"),
+    CASE("one message", BEGIN "S: x\r\n\r\n..dot\r\n" DOT "QUIT\r\n",
+         BEGUN "{a@b>c@d|S: x\r\n\r\n.dot\r\n}\n" TAKEN "221 2.0.0 Bye\r\n{quit}\n"),
+    CASE("two messages, the second empty", BEGIN "x\r\n" DOT MAIL RCPT DATA DOT,
+         BEGUN "{a@b>c@d|x\r\n}\n" TAKEN MAIL_OK RCPT_OK GO "{a@b>c@d|}\n" TAKEN),
+    CASE("any case, blanks at ends, null sender",
+         "ehlo c\r\nmail from:<> \r\nRcpt  To: <PostMaster>\r\ndata \r\n" DOT,
+         GREETED MAIL_OK RCPT_OK GO "{>PostMaster|}\n" TAKEN),
+    CASE("HELO has no extensions", "HELO c\r\nMAIL FROM:<a@b> SIZE=1\r\n" MAIL,
+         GREETING "250 mx.example\r\n555 5.5.4 Parameter not known\r\n" MAIL_OK),
+    CASE("parameters", EHLO "MAIL FROM:<a@b> size=10 BODY=8bitmime\r\n" RCPT DATA DOT,
+         GREETED MAIL_OK RCPT_OK GO "{a@b 8BITMIME SIZE=10>c@d|}\n" TAKEN),
+    CASE("BODY=7BIT", EHLO "MAIL FROM:<a@b> BODY=7BIT\r\n", GREETED MAIL_OK),
+    CASE("some recipients refused",
+         EHLO MAIL "RCPT TO:<no@d>\r\nRCPT TO:<later@d>\r\n" RCPT "RCPT TO:<e@f>\r\n" DATA DOT,
+         GREETED MAIL_OK "550 5.1.1 No such user\r\n450 4.2.1 Later\r\n" RCPT_OK RCPT_OK GO
+                         "{a@b>c@d,e@f|}\n" TAKEN),
+    CASE("all recipients refused", EHLO MAIL "RCPT TO:<no@d>\r\n" DATA RCPT DATA DOT,
+         GREETED MAIL_OK "550 5.1.1 No such user\r\n554 5.5.1 No valid recipients\r\n" RCPT_OK GO
+                         "{a@b>c@d|}\n" TAKEN),
+    CASE("too many recipients", EHLO MAIL RCPT RCPT RCPT RCPT DATA DOT,
+         GREETED MAIL_OK RCPT_OK RCPT_OK RCPT_OK "452 4.5.3 Too many recipients\r\n" GO
+                                                 "{a@b>c@d,c@d,c@d|}\n" TAKEN),
+    CASE("sender refused", EHLO "MAIL FROM:<no@b>\r\n" RCPT MAIL,
+         GREETED "550 5.1.1 No such user\r\n503 5.5.1 MAIL first\r\n" MAIL_OK),
+    CASE("out of order", MAIL RCPT DATA EHLO RCPT DATA MAIL MAIL DATA,
+         GREETING "503 5.5.1 EHLO or HELO first\r\n503 5.5.1 EHLO or HELO first\r\n"
+                  "503 5.5.1 EHLO or HELO first\r\n" EHLO_250
+                  "503 5.5.1 MAIL first\r\n503 5.5.1 RCPT first\r\n" MAIL_OK
+                  "503 5.5.1 Sender already given\r\n503 5.5.1 RCPT first\r\n"),
+    CASE("RSET", EHLO MAIL RCPT "RSET\r\nRSET x\r\n" DATA MAIL RCPT DATA DOT,
+         GREETED MAIL_OK RCPT_OK OK "{void}\n501 5.5.4 No argument allowed\r\n"
+                                    "503 5.5.1 RCPT first\r\n" MAIL_OK RCPT_OK GO
+                                    "{a@b>c@d|}\n" TAKEN),
+    CASE("EHLO again voids", EHLO MAIL RCPT EHLO DATA,
+         GREETED MAIL_OK RCPT_OK EHLO_250 "503 5.5.1 RCPT first\r\n"),
+    CASE("EHLO refused changes nothing", EHLO MAIL "HELO evil\r\n" RCPT DATA DOT,
+         GREETED MAIL_OK "550 5.7.1 Not you\r\n" RCPT_OK GO "{a@b>c@d|}\n" TAKEN),
+    CASE("EHLO without a name, or with two", "EHLO\r\nHELO \r\nEHLO a b\r\nEHLO m\xc3\xbc\r\n",
+         GREETING "501 5.5.4 A domain or an address literal is needed\r\n"
+                  "501 5.5.4 A domain or an address literal is needed\r\n"
+                  "501 5.5.4 A domain or an address literal is needed\r\n"
+                  "501 5.5.4 A domain or an address literal is needed\r\n"),
+    CASE("odd EHLO names pass", "EHLO [192.0.2.1]\r\nEHLO MY_PC\r\n", GREETED EHLO_250),
+    CASE("the small verbs", "NOOP\r\nNOOP x\r\nVRFY a\r\nVRFY\r\nHELP\r\nEXPN a\r\n",
+         GREETING OK OK "252 2.0.0 Send mail and see\r\n501 5.5.4 Syntax: VRFY address\r\n"
+                        "214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\r\n"
+                        "502 5.5.1 Command not implemented\r\n"),
+    CASE("not implemented", "STARTTLS\r\nAUTH PLAIN x\r\nBDAT 1 LAST\r\nETRN x\r\n",
+         GREETING "502 5.5.1 Command not implemented\r\n502 5.5.1 Command not implemented\r\n"
+                  "502 5.5.1 Command not implemented\r\n502 5.5.1 Command not implemented\r\n"),
+    CASE("unknown", "XYZZY\r\n\r\n NOOP\r\nNOOPS\r\n", GREETING UNKNOWN UNKNOWN UNKNOWN UNKNOWN),
+    CASE("path syntax",
+         EHLO
+         "MAIL FROM:a@b\r\nMAIL FROM <a@b>\r\nMAIL TO:<a@b>\r\nMAIL\r\nMAIL FROM:<a@b>x\r\n" MAIL
+         "RCPT TO:<>\r\nRCPT TO:<a>\r\nRCPT TO:<m\xc3\xbc@d>\r\nRCPT TO:<c@d> X=1\r\n",
+         GREETED
+         "501 5.1.7 Syntax: MAIL FROM:<address>\r\n501 5.1.7 Syntax: MAIL FROM:<address>\r\n"
+         "501 5.1.7 Syntax: MAIL FROM:<address>\r\n501 5.1.7 Syntax: MAIL FROM:<address>\r\n"
+         "501 5.1.7 Syntax: MAIL FROM:<address>\r\n" MAIL_OK
+         "501 5.1.3 Syntax: RCPT TO:<address>\r\n501 5.1.3 Syntax: RCPT TO:<address>\r\n"
+         "553 5.6.7 Addresses beyond ASCII are not supported\r\n"
+         "555 5.5.4 Parameter not known\r\n"),
+    CASE("parameter syntax",
+         EHLO "MAIL FROM:<a@b> SIZE\r\nMAIL FROM:<a@b> SIZE=\r\nMAIL FROM:<a@b> SIZE=x\r\n"
+              "MAIL FROM:<a@b> SIZE=1 SIZE=1\r\nMAIL FROM:<a@b> BODY=9BIT\r\n"
+              "MAIL FROM:<a@b> X=Y\r\nMAIL FROM:<a@b> X-=a=b\r\n",
+         GREETED "501 5.5.4 Parameter value\r\n501 5.5.4 Parameter syntax\r\n"
+                 "501 5.5.4 Parameter value\r\n501 5.5.4 Parameter syntax\r\n"
+                 "501 5.5.4 Parameter value\r\n555 5.5.4 Parameter not known\r\n"
+                 "501 5.5.4 Parameter syntax\r\n"),
+    CASE("SIZE over the limit",
+         EHLO "MAIL FROM:<a@b> SIZE=1001\r\n"
+              "MAIL FROM:<a@b> SIZE=99999999999999999999\r\n"
+              "MAIL FROM:<a@b> SIZE=1000\r\n",
+         GREETED "552 5.3.4 Message too big\r\n552 5.3.4 Message too big\r\n" MAIL_OK),
+    CASE("data of just the limit",
+         BEGIN A500 A100 A100 A100 A100 A10 A10 A10 A10 A10 A10 A10 A10 A10 "aaaaaaaa\r\n" DOT,
+         BEGUN "{a@b>c@d|" A500 A100 A100 A100 A100 A10 A10 A10 A10 A10 A10 A10 A10 A10
+               "aaaaaaaa\r\n}\n" TAKEN),
+    CASE("data over the limit is read and thrown away",
+         BEGIN A500 A500 "\r\nQUIT\r\n" DOT "NOOP\r\n",
+         BEGUN "{void}\n552 5.3.4 Message too big\r\n" OK),
+    CASE("DATA refused keeps the envelope",
+         EHLO MAIL "RCPT TO:<dataless@d>\r\n" DATA "NOOP\r\n" DATA,
+         GREETED MAIL_OK RCPT_OK "451 4.3.0 No data now\r\n" OK "451 4.3.0 No data now\r\n"),
+    CASE("body refused while it is read", EHLO MAIL "RCPT TO:<full@d>\r\n" DATA "x\r\n" DOT RCPT,
+         GREETED MAIL_OK RCPT_OK GO "452 4.3.1 No space\r\n503 5.5.1 MAIL first\r\n"),
+    CASE("421 from above ends it", EHLO "MAIL FROM:<shut@b>\r\nNOOP\r\n",
+         GREETED "421 4.3.2 Shutting down\r\n{close}\n"),
+    CASE("message limit", EHLO MAIL RCPT DATA DOT MAIL RCPT DATA DOT MAIL,
+         GREETED MAIL_OK RCPT_OK GO "{a@b>c@d|}\n" TAKEN MAIL_OK RCPT_OK GO "{a@b>c@d|}\n" TAKEN
+                                    "421 4.7.0 Enough messages on this connection\r\n{close}\n"),
+    CASE("error limit; QUIT always works",
+         "A\r\nB\r\nC\r\nD\r\nE\r\nF\r\nG\r\nH\r\nI\r\nJ\r\nQUIT\r\n",
+         GREETING UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN
+         "221 2.0.0 Bye\r\n{quit}\n"),
+    CASE("too many errors", "A\r\nB\r\nC\r\nD\r\nE\r\nF\r\nG\r\nH\r\nI\r\nJ\r\nNOOP\r\nNOOP\r\n",
+         GREETING UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN
+         "421 4.7.0 Too many errors\r\n{close}\n"),
+    CASE(
+        "a message forgives errors",
+        "A\r\nB\r\nC\r\nD\r\nE\r\nF\r\nG\r\n" BEGIN DOT "H\r\nI\r\nJ\r\nK\r\n",
+        GREETING UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN UNKNOWN EHLO_250 MAIL_OK RCPT_OK GO
+        "{a@b>c@d|}\n" TAKEN UNKNOWN UNKNOWN UNKNOWN UNKNOWN),
+    CASE("idling limit",
+         "NOOP\r\nNOOP\r\nNOOP\r\nRSET\r\nNOOP\r\nHELP\r\nVRFY a\r\nNOOP\r\nNOOP\r\n",
+         GREETING OK OK OK OK "{void}\n" OK
+                              "214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\r\n"
+                              "252 2.0.0 Send mail and see\r\n" OK
+                              "421 4.7.0 Too many commands without a message\r\n{close}\n"),
+};
+
+/* Only CRLF ends a command. */
+static const struct dialog_case lines[] = {
+    CASE("bare LF", "NOOP\nNOOP\r\nNOOP\r\n", GREETING BAD OK),
+    CASE("bare LF hides a command", EHLO "NOOP\n" MAIL RCPT,
+         GREETED BAD "503 5.5.1 MAIL first\r\n"),
+    CASE("only LF", "NOOP\nNOOP\nNOOP\n", GREETING BAD),
+    CASE("LF in front", "\nNOOP\r\nNOOP\r\n", GREETING BAD OK),
+    CASE("bare CR", "NOOP\rNOOP\r\nNOOP\r\n",
+         GREETING "500 5.5.2 Bare CR or NUL in a command\r\n" OK),
+    CASE("CR CR LF", "NOOP\r\r\nNOOP\r\n", GREETING "500 5.5.2 Bare CR or NUL in a command\r\n" OK),
+    CASE("LF CR", "NOOP\n\rNOOP\r\nNOOP\r\n", GREETING BAD OK),
+    CASE("LF CR LF", "NOOP\n\r\nNOOP\r\n", GREETING BAD OK),
+    CASE("CR alone is only half a line end", "NOOP\r", GREETING),
+    CASE("NUL", "NO\0OP\r\nMAIL FROM:<a\0@b>\r\n",
+         GREETING "500 5.5.2 Bare CR or NUL in a command\r\n"
+                  "500 5.5.2 Bare CR or NUL in a command\r\n"),
+    CASE("as long as allowed", "NOOP " A500 "aaaaa\r\nNOOP\r\n", GREETING OK OK),
+    CASE("too long", "NOOP " A500 "aaaaaa\r\nNOOP\r\n", GREETING BAD OK),
+    CASE("much too long", "NOOP " A500 A500 "\rNOOP\n" A500 "\r\r\nNOOP\r\n", GREETING BAD OK),
+    CASE("too long by its LF", "NOOP " A500 "aaaaaa\rNOOP\r\nNOOP\r\n", GREETING BAD OK),
+    CASE("endless", A500 A500 A500, GREETING BAD),
+    CASE("a browser", "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+         GREETING "554 5.5.1 This is SMTP\r\n{close}\n"),
+    CASE("a browser, later", EHLO "POST / HTTP/1.1\r\n" MAIL,
+         GREETED "554 5.5.1 This is SMTP\r\n{close}\n"),
+    CASE("a proxy", "CONNECT mx.example:25 HTTP/1.1\r\n\r\n",
+         GREETING "554 5.5.1 This is SMTP\r\n{close}\n"),
+    CASE("TLS without STARTTLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+         GREETING "554 5.5.1 This is SMTP\r\n{close}\n"),
+    CASE("binary", "\xff\xff\r\nNOOP\r\n", GREETING "554 5.5.1 This is SMTP\r\n{close}\n"),
+    CASE("binary later is an unknown command", "NOOP\r\n\x16\x03\r\nNOOP\r\n",
+         GREETING OK UNKNOWN OK),
+};
+
+/* What an attacker hopes that somebody takes for the end of the data, and commands behind it. */
+#define SMUGGLED "MAIL FROM:<x@y>\r\nRCPT TO:<z@y>\r\nDATA\r\nsmuggled\r\n"
+#define REFUSED(name, fake) \
+    CASE(name, BEGIN "a" fake SMUGGLED DOT "NOOP\r\n", BEGUN "{void}\n" NEWLINE OK)
+
+static const struct dialog_case smuggling[] = {
+    REFUSED("LF dot LF", "\n.\n"),
+    REFUSED("LF dot CRLF", "\n.\r\n"),
+    REFUSED("CRLF dot LF", "\r\n.\n"),
+    REFUSED("CR dot CR", "\r.\r"),
+    REFUSED("CR dot LF", "\r.\n"),
+    REFUSED("CR dot CRLF", "\r.\r\n"),
+    REFUSED("CRLF dot CR", "\r\n.\r"),
+    REFUSED("LF dot CR", "\n.\r"),
+    REFUSED("CRLF dot CR CRLF", "\r\n.\r\r\n"),
+    REFUSED("CRLF dot CR CR LF in front", "\r\n.\r\r\n.\n"),
+    REFUSED("CR CRLF dot LF", "\r\r\n.\n"),
+    REFUSED("LF CR dot CRLF", "\n\r.\r\n"),
+    REFUSED("LF CR dot LF CR", "\n\r.\n\r"),
+    REFUSED("one LF anywhere", "\n"),
+    REFUSED("one CR anywhere", "\rb"),
+    CASE("CRLF NUL dot CRLF", BEGIN "a\r\n\0.\r\n" SMUGGLED DOT "NOOP\r\n",
+         BEGUN "{a@b>c@d|a\r\n\0.\r\n" SMUGGLED "}\n" TAKEN OK),
+    CASE("CRLF dot blank CRLF is only stuffing", BEGIN "a\r\n. \r\n" SMUGGLED DOT "NOOP\r\n",
+         BEGUN "{a@b>c@d|a\r\n \r\n" SMUGGLED "}\n" TAKEN OK),
+    CASE("CRLF blank dot CRLF", BEGIN "a\r\n .\r\n" SMUGGLED DOT "NOOP\r\n",
+         BEGUN "{a@b>c@d|a\r\n .\r\n" SMUGGLED "}\n" TAKEN OK),
+    CASE("CRLF dot dot CRLF", BEGIN "a\r\n..\r\n" SMUGGLED DOT "NOOP\r\n",
+         BEGUN "{a@b>c@d|a\r\n.\r\n" SMUGGLED "}\n" TAKEN OK),
+    CASE("the refused message's true end is the end", BEGIN "a\nb\r\n" DOT MAIL RCPT DATA DOT,
+         BEGUN "{void}\n" NEWLINE MAIL_OK RCPT_OK GO "{a@b>c@d|}\n" TAKEN),
+};
+
+#define MENDED(name, fake, became)                     \
+    CASE(name, BEGIN "a" fake SMUGGLED DOT "NOOP\r\n", \
+         BEGUN "{a@b>c@d|a" became SMUGGLED "}\n" TAKEN OK)
+
+static const struct dialog_case normalizing[] = {
+    MENDED("LF dot LF", "\n.\n", "\r\n.\r\n"),
+    MENDED("LF dot CRLF", "\n.\r\n", "\r\n.\r\n"),
+    MENDED("CRLF dot LF", "\r\n.\n", "\r\n\r\n"),
+    MENDED("CR dot CR", "\r.\r", " . "),
+    MENDED("CR dot LF", "\r.\n", " .\r\n"),
+    MENDED("CR dot CRLF", "\r.\r\n", " .\r\n"),
+    MENDED("CRLF dot CR", "\r\n.\r", "\r\n "),
+    MENDED("LF dot CR", "\n.\r", "\r\n. "),
+    MENDED("CRLF dot CR CRLF", "\r\n.\r\r\n", "\r\n \r\n"),
+    MENDED("LF CR dot CRLF", "\n\r.\r\n", "\r\n .\r\n"),
+    MENDED("CR CR LF", "\r\r\n", " \r\n"),
+    CASE("commands are as strict as ever", "NOOP\nNOOP\r\nNOOP\r\n", GREETING BAD OK),
+};
+
+static void check_dialog(const struct dialog_case *c, enum smtp_bare_newline mode)
+{
+    const struct smtp_server_options options = {
+        .hostname = SLICE_LITERAL("mx.example"),
+        .extensions = SMTP_EXT_SERVER,
+        .line_max = 512,
+        .message_size_max = 1000,
+        .recipients_max = 3,
+        .errors_max = 10,
+        .idle_commands_max = 8,
+        .messages_max = 2,
+        .bare_newline = mode,
+    };
+
+    FEED_EACH_CUT(cut, c->in_len)
+    {
+        struct buf transcript;
+
+        buf_init(&transcript, 0);
+        dialog_run(&options, slice_of(c->in, c->in_len), cut, &transcript);
+        ck_assert_msg(slice_equal(buf_slice(&transcript), slice_of(c->out, c->out_len)),
+                      "%s (cut %d at %zu):\n%.*s", c->what, (int)cut.kind, cut.at,
+                      SLICE_ARG(buf_slice(&transcript)));
+        buf_finish(&transcript);
+    }
+}
+
+START_TEST(test_plain)
+{
+    check_dialog(&plain[_i], SMTP_BARE_NEWLINE_REJECT);
+}
+END_TEST
+
+START_TEST(test_lines)
+{
+    check_dialog(&lines[_i], SMTP_BARE_NEWLINE_REJECT);
+}
+END_TEST
+
+START_TEST(test_smuggling)
+{
+    check_dialog(&smuggling[_i], SMTP_BARE_NEWLINE_REJECT);
+}
+END_TEST
+
+START_TEST(test_normalizing)
+{
+    check_dialog(&normalizing[_i], SMTP_BARE_NEWLINE_NORMALIZE);
+}
+END_TEST
+
+START_TEST(test_without_extensions)
+{
+    const struct smtp_server_options options = {.hostname = SLICE_LITERAL("mx.example")};
+    struct slice in = SLICE_LITERAL("EHLO c\r\nMAIL FROM:<a@b> SIZE=1\r\n");
+    struct buf out;
+
+    buf_init(&out, 0);
+    dialog_run(&options, in, (struct feed_cut){FEED_WHOLE, 0}, &out);
+    ck_assert(slice_equal(buf_slice(&out), slice_str(GREETING "250 mx.example\r\n"
+                                                              "555 Parameter not known\r\n")));
+    buf_finish(&out);
+}
+END_TEST
+
+START_TEST(test_close)
+{
+    const struct smtp_server_options options = {.hostname = SLICE_LITERAL("mx.example")};
+    struct smtp_server s;
+    struct slice in = SLICE_LITERAL("NOOP\r\n");
+    struct buf out;
+
+    buf_init(&out, 0);
+    smtp_server_init(&s, &options);
+    smtp_server_close(&s, &SMTP_REPLY(554, 5, 7, 1, "Go away"), &out);
+    smtp_server_close(&s, &SMTP_REPLY(421, 4, 4, 2, "Again"), &out);
+    ck_assert_int_eq(smtp_server_next(&s, &in, &out), SMTP_CLOSE);
+    ck_assert_uint_eq(in.len, 6);
+    ck_assert(slice_equal(buf_slice(&out), slice_str("554 Go away\r\n")));
+    buf_finish(&out);
+}
+END_TEST
+
+/* Asked twice without an answer between: a bug of the caller. */
+START_TEST(test_unanswered)
+{
+    const struct smtp_server_options options = {.hostname = SLICE_LITERAL("mx.example")};
+    struct smtp_server s;
+    struct slice in = SLICE_LITERAL("EHLO a\r\nNOOP\r\n");
+    struct buf out;
+
+    buf_init(&out, 0);
+    smtp_server_init(&s, &options);
+    ck_assert_int_eq(smtp_server_next(&s, &in, &out), SMTP_CHECK_HELO);
+    (void)smtp_server_next(&s, &in, &out); /* dies */
+}
+END_TEST
+
+Suite *smtp_server_suite(void)
+{
+    Suite *s = suite_create("smtp_server");
+    TCase *t = tcase_create("server");
+
+    tcase_set_timeout(t, 60);
+    tcase_add_loop_test(t, test_plain, 0, sizeof(plain) / sizeof(plain[0]));
+    tcase_add_loop_test(t, test_lines, 0, sizeof(lines) / sizeof(lines[0]));
+    tcase_add_loop_test(t, test_smuggling, 0, sizeof(smuggling) / sizeof(smuggling[0]));
+    tcase_add_loop_test(t, test_normalizing, 0, sizeof(normalizing) / sizeof(normalizing[0]));
+    tcase_add_test(t, test_without_extensions);
+    tcase_add_test(t, test_close);
+    if (getenv("CK_FORK") == NULL)
+        tcase_add_test_raise_signal(t, test_unanswered, SIGABRT);
+    suite_add_tcase(s, t);
+    return s;
+}
