@@ -1,6 +1,7 @@
 #include "sim_world.h"
 
 #include <check.h>
+#include <errno.h>
 #include <string.h>
 
 void sim_world_open(struct sim_world *w, uint64_t seed, const struct sim_options *options)
@@ -125,6 +126,56 @@ int do_stat(struct io *io, const char *path, struct io_stat *out)
 
     io_stat(io, &op, path, out);
     return io_await(io, &op);
+}
+
+bool sim_turn(struct sim *sim)
+{
+    struct io *io = sim_step(sim);
+
+    if (io)
+        (void)io_wait(io, 0); /* how many ran does not matter */
+    return io != NULL;
+}
+
+void sim_run(struct sim *sim)
+{
+    while (sim_turn(sim))
+        ;
+}
+
+struct io_addr sim_addr(const char *text)
+{
+    struct io_addr addr;
+
+    ck_assert(io_addr_parse(slice_str(text), &addr));
+    return addr;
+}
+
+void sim_link(struct sim_world *w, int *out_client, int *out_server)
+{
+    struct io_addr any = sim_addr("127.0.0.1:0");
+    struct io_addr addr;
+    struct io_op accept = {0};
+    struct io_op connect = {0};
+    int listener = io_listen(w->io, &any, 0, 8);
+
+    ck_assert_int_eq(io_addresses(w->io, listener, &addr, NULL), 0);
+    *out_client = io_socket_stream(w->io, AF_INET);
+    io_accept(w->io, &accept, listener);
+    io_connect(w->io, &connect, *out_client, &addr);
+    ck_assert_int_eq(io_await(w->io, &connect), 0);
+    while (!accept.more)
+        ck_assert(sim_turn(w->sim));
+    *out_server = accept.res;
+    io_cancel(w->io, &accept);
+    ck_assert_int_eq(io_await(w->io, &accept), -ECANCELED);
+    ck_assert_int_eq(do_close(w->io, listener), 0);
+}
+
+void sim_give_back(struct io *io, struct io_op *recv)
+{
+    if (recv->res > 0)
+        io_lent_return(io, recv);
 }
 
 bool file_exists(struct sim_world *w, const char *path)

@@ -31,6 +31,17 @@ int do_unlink(struct io *io, const char *path);
 int do_mkdir(struct io *io, const char *path);
 int do_stat(struct io *io, const char *path, struct io_stat *out);
 
+/* One step of a world whose owners are all callbacks; false when nothing is left to happen. */
+bool sim_turn(struct sim *sim);
+void sim_run(struct sim *sim); /* until then */
+
+/* An address, or the test fails. */
+struct io_addr sim_addr(const char *text);
+/* Two ends of a link that is up, both of this io. */
+void sim_link(struct sim_world *w, int *out_client, int *out_server);
+/* Lets go of the buffer that came with a recv, if one did. */
+void sim_give_back(struct io *io, struct io_op *recv);
+
 /* A whole file equals this text now. */
 bool file_is(struct sim_world *w, const char *path, const char *text);
 bool file_exists(struct sim_world *w, const char *path);
