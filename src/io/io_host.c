@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/un.h>
 #include <time.h>
@@ -96,15 +97,19 @@ static int set_listen_options(int fd, int family, unsigned flags)
     return 0;
 }
 
-/* Whether nobody listens at this path any more. Not blocking: a full backlog (EAGAIN) is an answer. */
+/* Whether nobody listens at this socket any more. Any other kind of file refuses a connect too, but is
+ * not ours to remove. Not blocking: a full backlog (EAGAIN) is an answer. */
 static bool unix_path_is_stale(const struct io_addr *addr)
 {
+    const struct sockaddr_un *sun = (const struct sockaddr_un *)&addr->storage;
+    struct stat st;
     int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool refused;
 
     if (probe < 0)
         return false;
-    refused = connect(probe, (const struct sockaddr *)&addr->storage, addr->len) != 0
+    refused = lstat(sun->sun_path, &st) == 0 && S_ISSOCK(st.st_mode)
+              && connect(probe, (const struct sockaddr *)&addr->storage, addr->len) != 0
               && errno == ECONNREFUSED;
     (void)close(probe);
     return refused;

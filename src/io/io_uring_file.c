@@ -32,13 +32,20 @@ static int open_flags(unsigned flags)
     return out;
 }
 
+static bool is_direct(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags >= 0 && (flags & O_DIRECT) != 0;
+}
+
 /* ext4 takes a misaligned buffer on a direct file and quietly goes the slow way, XFS refuses it: find
  * it here, on every file system. Aligned ranges, which is what the hot path has, ask nothing. */
 static void check_alignment(const struct io_op *op, const void *data, size_t len)
 {
     if ((((uintptr_t)data | len | op->offset) & (IO_ALIGN - 1)) == 0)
         return;
-    ASSERT((fcntl(op->fd, F_GETFL) & O_DIRECT) == 0 || fcntl(op->fd, F_GETFL) == -1);
+    ASSERT(!is_direct(op->fd));
 }
 
 static void prep_read(struct uring *u, struct io_op *op, struct io_uring_sqe *sqe)
