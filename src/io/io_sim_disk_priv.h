@@ -123,4 +123,7 @@ void sim_names_crash(struct sim_disk *disk);
 void sim_names_free(struct sim_names *names);
 void sim_changes_drop(struct sim_disk *disk);
 
+/* --- ops (io_sim_name.c) --- */
+int sim_name_op(struct sim_op *sop); /* one that names a path: does it; its result */
+
 #endif

@@ -13,7 +13,8 @@
  *   io_sim_stream.c   streams: send, recv, shutdown, reset, poll
  *   io_sim_page.c     the bytes of a file: volatile and durable pages
  *   io_sim_dir.c      names: volatile and durable entries, the list of what is not yet durable
- *   io_sim_file.c     the file ops
+ *   io_sim_name.c     the ops that name files by path
+ *   io_sim_file.c     the disk, and the ops on open files
  *   io_sim_peek.c     what tests see and change from outside
  *
  * Determinism: nothing here may depend on a pointer's value, on uninitialised memory or on the
