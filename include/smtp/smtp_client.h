@@ -57,7 +57,8 @@ enum smtp_rcpt_state {
 struct smtp_client_rcpt {
     struct slice address; /* without angle brackets */
     enum smtp_rcpt_state state;
-    uint16_t code; /* of the outcome, once final: 2yz delivered */
+    uint16_t code;   /* of the outcome, once final: 2yz delivered */
+    bool unsendable; /* the address would break the command line: refused without asking */
 };
 
 struct smtp_transaction {
@@ -75,7 +76,7 @@ enum smtp_client_event {
     SMTP_CLIENT_SEND_BODY,
     SMTP_CLIENT_DONE,
     SMTP_CLIENT_FAILED,
-    SMTP_CLIENT_CLOSED, /* QUIT was answered */
+    SMTP_CLIENT_CLOSED, /* QUIT was answered: close the connection */
 };
 
 struct smtp_client_failure {
@@ -98,23 +99,22 @@ struct smtp_client {
     enum smtp_client_stage reply_stage; /* the command that c->reply answers */
 
     struct smtp_reply_parser parser;
-    size_t sent;     /* commands of the transaction written: MAIL, RCPT..., DATA */
-    size_t answered; /* and replies to them read */
-    size_t sweep;    /* recipients up to here got the outcome that is being handed out */
-    size_t taken;    /* recipients accepted */
-    uint8_t state;
-    bool sweeping;
+    size_t sent;     /* how far the commands are written: MAIL, RCPT..., DATA */
+    size_t answered; /* and how far they are answered */
+    size_t waiting;  /* replies that are due */
+    size_t taken;    /* recipients accepted and not final */
+    size_t sweep;    /* recipients before this one have their part of `sweeping` */
+    uint8_t sweeping;
+    bool over; /* DONE comes next */
+    bool failed;
+    bool hang_up; /* the peer said 421 as its last word on the transaction */
     bool mail_refused;
-    bool need_rset; /* the server may still hold a transaction */
-    bool rset_sent;
-    bool lone_dot;
-    bool data_go;
-    bool quit_sent;
-    bool ehlo_first;
+    bool need_rset; /* the peer may still hold a transaction */
+    bool lone_dot;  /* data without a recipient was ended by a dot at once */
 };
 _Static_assert(sizeof(struct smtp_client) <= 1024, "a pooled connection is to stay small");
 
-/* `text_storage` (some 512 bytes) keeps reply texts and stays lent until the session ends. */
+/* `text_storage` (512 bytes, say; at least 64) keeps reply texts and stays lent until the session ends. */
 void smtp_client_init(struct smtp_client *c, const struct smtp_client_options *options,
                       void *text_storage, size_t text_storage_size);
 enum smtp_client_event smtp_client_next(struct smtp_client *c, struct slice *in, struct buf *out);
@@ -123,7 +123,8 @@ void smtp_client_begin(struct smtp_client *c, const struct smtp_transaction *t, 
 void smtp_client_quit(struct smtp_client *c, struct buf *out);
 /* The last byte of the body and its final dot are handed to the connection. */
 void smtp_client_body_sent(struct smtp_client *c);
-/* The connection is gone or timed out: fills c->failure. Answers FAILED, or CLOSED after QUIT. */
+/* The connection is gone or timed out. First call smtp_client_next() with what had come in, until it
+ * wants more. Fills c->failure. Answers FAILED, or CLOSED after QUIT. */
 enum smtp_client_event smtp_client_lost(struct smtp_client *c);
 
 #endif
