@@ -141,6 +141,8 @@ static void check_numbers(struct conf_load *load)
     if (conf->control != NULL && strlen(conf->control) > SOCKET_PATH_MAX)
         conf_fail(load, conf_place_of(load, &conf->control),
                   "control: a socket's path has at most %d characters", SOCKET_PATH_MAX);
+    if (load->error_count > 0)
+        return; /* a number may be missing because it was bad */
     if (retry->intervals.count > 0 && retry->expire < retry->intervals.items[0])
         conf_warn(load, either(load, &retry->expire, &retry->intervals),
                   "retry: expire is less than the first of intervals, so nothing is tried twice");

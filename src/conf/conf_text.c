@@ -8,7 +8,10 @@
 #include "base_codec.h"
 #include "base_mem.h"
 
-enum { TEXT_SIZE_MAX = 64 << 20 };
+enum {
+    TEXT_SIZE_MAX = 64 << 20,
+    DEPTH_MAX = 16, /* of braces */
+};
 
 char *conf_read_all(FILE *file, size_t size_max, size_t *len, char *why, size_t why_size)
 {
@@ -181,29 +184,86 @@ static unsigned count_lines(const struct conf_text *text, size_t from, size_t to
     return lines;
 }
 
-bool conf_text_prepare(struct conf_text *text, unsigned *line, const char **why)
+/* The first byte that no text has; the text's length if there is none. */
+static size_t find_control(const struct conf_text *text)
 {
-    for (size_t i = 0; i < text->len; i++) {
+    size_t i = 0;
+
+    for (; i < text->len; i++) {
         unsigned char c = (unsigned char)text->bytes[i];
 
-        if ((c < ' ' && c != '\t' && c != '\n' && c != '\r') || c == 127) {
-            *line = 1 + count_lines(text, 0, i);
-            *why = "a control character: this is not a text file";
-            return false;
-        }
+        if ((c < ' ' && c != '\t' && c != '\n' && c != '\r') || c == 127)
+            break;
     }
-    for (struct token token = next_token(text, 0); token.kind != TOKEN_END;
+    return i;
+}
+
+/* What is open at some point of a text. */
+struct nesting {
+    size_t braces[DEPTH_MAX]; /* where those are that wait for their end */
+    size_t depth;
+    enum { OUTSIDE, WANT_ARGUMENT, HAVE_ARGUMENT } parentheses;
+};
+
+static const char bad_arguments[] = "what stands in parentheses is not a list of arguments";
+
+/* libconfuse does not free the arguments of a call that has an error in it, so that is found here. */
+static const char *nest_argument(struct nesting *nesting, enum token_kind kind, char c)
+{
+    if (kind == TOKEN_WORD && nesting->parentheses == WANT_ARGUMENT)
+        nesting->parentheses = HAVE_ARGUMENT;
+    else if (kind == TOKEN_PUNCTUATION && c == ',' && nesting->parentheses == HAVE_ARGUMENT)
+        nesting->parentheses = WANT_ARGUMENT;
+    else if (kind == TOKEN_PUNCTUATION && c == ')')
+        nesting->parentheses = OUTSIDE;
+    else
+        return bad_arguments;
+    return NULL;
+}
+
+static const char *nest(struct nesting *nesting, struct token token, char c)
+{
+    if (token.kind == TOKEN_OPEN)
+        return c == '/' ? "this comment has no end" : "this string has no closing quote";
+    if (token.kind != TOKEN_WORD && token.kind != TOKEN_PUNCTUATION)
+        return NULL;
+    if (nesting->parentheses != OUTSIDE)
+        return nest_argument(nesting, token.kind, c);
+    if (token.kind == TOKEN_WORD)
+        return NULL;
+    if (c == '(')
+        nesting->parentheses = WANT_ARGUMENT;
+    if (c == '{' && nesting->depth == DEPTH_MAX)
+        return "sections are nested too deeply";
+    if (c == '{')
+        nesting->braces[nesting->depth++] = token.start;
+    if (c == '}' && nesting->depth > 0)
+        nesting->depth--;
+    return NULL;
+}
+
+bool conf_text_prepare(struct conf_text *text, unsigned *line, const char **why)
+{
+    struct nesting nesting = {.depth = 0};
+    size_t at = find_control(text);
+
+    *why = at < text->len ? "a control character: this is not a text file" : NULL;
+    for (struct token token = next_token(text, 0); token.kind != TOKEN_END && *why == NULL;
          token = next_token(text, token.end)) {
-        if (token.kind == TOKEN_OPEN) {
-            *line = 1 + count_lines(text, 0, token.start);
-            *why = text->bytes[token.start] == '/' ? "this comment has no end"
-                                                   : "this string has no closing quote";
-            return false;
-        }
+        at = token.start;
+        *why = nest(&nesting, token, text->bytes[at]);
         if (token.kind == TOKEN_COMMENT)
             blank(text, token.start, token.end);
     }
-    return true;
+    if (*why == NULL && nesting.parentheses != OUTSIDE) {
+        *why = bad_arguments;
+    } else if (*why == NULL && nesting.depth > 0) {
+        /* libconfuse would take the rest of the file for the inside of the section. */
+        at = nesting.braces[nesting.depth - 1];
+        *why = "this brace is not closed";
+    }
+    *line = 1 + count_lines(text, 0, at);
+    return *why == NULL;
 }
 
 /* The index behind the setting whose name ends at `at`; 0 if none has its name there. */
