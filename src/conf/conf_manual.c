@@ -11,6 +11,13 @@ struct writer {
     bool roff;
 };
 
+static bool at_line_start(const struct writer *w)
+{
+    struct slice written = buf_slice(w->out);
+
+    return written.len > 0 && written.data[written.len - 1] == '\n';
+}
+
 static void escape(const struct writer *w, struct slice text)
 {
     for (size_t i = 0; i < text.len; i++) {
@@ -20,7 +27,7 @@ static void escape(const struct writer *w, struct slice text)
             (void)buf_append_str(w->out, "\\e");
         else if (w->roff && c == '-')
             (void)buf_append_str(w->out, "\\-");
-        else if (w->roff && (c == '.' || c == '\'') && (i == 0 || text.data[i - 1] == '\n'))
+        else if (w->roff && (c == '.' || c == '\'') && at_line_start(w))
             (void)buf_printf(w->out, "\\&%c", c);
         else if (!w->roff && strchr("\\`*_<>[]|", c) != NULL)
             (void)buf_printf(w->out, "\\%c", c);

@@ -33,7 +33,7 @@ const struct conf_manual_part conf_manual_before[] = {
                   "include(\"FILE\") reads another file in its place, inside of sections too. A "
                   "name that does not begin with / is looked up beside the file that names it."},
              {.term = "Durations",
-              .text = "A number and s, m, h or d: \"90s\", \"4h\". A bare number is seconds."},
+              .text = "A number and ms, s, m, h or d: \"90s\", \"4h\". A bare number is seconds."},
              {.term = "Sizes",
               .text = "A number and K, M or G, which are powers of 1024. A bare number is bytes."},
              {.term = "Names",
