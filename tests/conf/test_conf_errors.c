@@ -1,0 +1,322 @@
+/* What is said about wrong configurations, word for word, and where. */
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base_assert.h"
+#include "conf_test.h"
+
+#define M    "mailring.conf"
+/* A good beginning, on one line, so that what a test adds begins on line 2. */
+#define GOOD "hostname = mx.example  relay_from = \"10.0.0.0/8\"\n"
+
+static const struct {
+    const char *text;
+    const char *report;
+} cases[] = {
+    /* What is missing */
+    {"", M ":1: hostname is missing\n"},
+    {"# nothing\n", M ":1: hostname is missing\n"},
+    {"hostname = mx.example\n",
+     M ":1: warning: neither a domain nor relay_from is set: no mail will be accepted\n"},
+    {GOOD "\ndomain a.example {\n}\n", M ":3: domain \"a.example\": to is missing\n"},
+    {GOOD "listener x { role = mx }", M ":2: listener \"x\": address is missing\n"},
+    {GOOD "domain a.example { to = {} }", M ":2: domain \"a.example\": to is missing\n"},
+
+    /* Unknown settings: all of them, and the rest too */
+    {GOOD "spol = /x\n", M ":2: unknown setting \"spol\"; did you mean \"spool\"?\n"},
+    {GOOD "limits {\n  recipient = 3\n}\n",
+     M ":3: unknown setting \"recipient\" in limits; did you mean \"recipients\"?\n"},
+    {GOOD "domain a.example {\n to = mx\n aliases = /etc/aliases\n}\n",
+     M ":4: unknown setting \"aliases\" in domain \"a.example\"\n"},
+    {GOOD "queue = 1G", M ":2: unknown setting \"queue\"; it belongs in limits\n"},
+    {GOOD "timeout { data = 1m }",
+     M ":2: unknown setting \"timeout\"; it belongs in route or dns or limits\n"},
+    {GOOD "domain a.example { to = mx spool = /x }", M
+     ":2: unknown setting \"spool\" in domain \"a.example\"; it belongs in the top of the file\n"},
+    {GOOD "tls { certificate = {\"a\", \"b\"}\n key = k }\nfoo += {1,2}\nbar(1, 2)\n"
+          "baz \"t\" { a { b = \"}\" } c = 3 }\nqux = 4 shards = x",
+     M ":2: unknown setting \"tls\"\n" M ":4: unknown setting \"foo\"\n" M
+       ":5: unknown setting \"bar\"\n" M ":6: unknown setting \"baz\"\n" M
+       ":7: unknown setting \"qux\"\n" M ":7: shards: \"x\" is not a number\n"},
+    {GOOD "limits|queue = 1G\n", M ":2: queue is set from outside its section\n"},
+    {GOOD "\"section|begins\" = 1\n", M ":2: no sub-section title/index for 'section'\n"},
+
+    /* Bad values: at the value's line, which need not be the setting's */
+    {GOOD "shards = 257", M ":2: shards: \"257\" is more than 256\n"},
+    {GOOD "spool_segment = 100K", M ":2: spool_segment: \"100K\" is less than 256K\n"},
+    {GOOD "spool_segment = 300001", M ":2: spool_segment: \"300001\" is not a multiple of 4K\n"},
+    {GOOD "spool_segment = 64MB", M ":2: spool_segment: \"64MB\" is not a size: "
+                                    "a number with K, M or G, like \"50M\"\n"},
+    {GOOD "retry { expire = 5w }", M ":2: expire: \"5w\" is not a duration: "
+                                     "a number with s, m, h or d, like \"5m\"\n"},
+    {GOOD "retry { jitter = 101 }", M ":2: jitter: \"101\" is more than 100 %\n"},
+    {GOOD "retry { intervals = {\n5m,\n10x,\n0s,\n31d} }",
+     M ":4: intervals: \"10x\" is not a duration: a number with s, m, h or d, like \"5m\"\n" M
+       ":5: intervals: \"0s\" is less than 10ms\n" M ":6: intervals: \"31d\" is more than 30d\n"},
+    {GOOD "spool = var/spool", M ":2: spool: \"var/spool\" is not a path that begins with /\n"},
+    {GOOD "user = \"a b\"", M ":2: user: \"a b\" is not a user's name\n"},
+    {GOOD "listener x { address = \"[::1]:25\" role = submission }",
+     M ":2: role: \"submission\" is none of mx, relay\n"},
+    {GOOD "listener x { address = \"[::1]:25\" bare_newline = accept }",
+     M ":2: bare_newline: \"accept\" is none of reject, normalize\n"},
+    {GOOD "listener \"a b\" { address = \"[::1]:25\" }",
+     M ":2: listener: \"a b\" is not a name: up to 64 ASCII characters, no spaces\n"},
+    {GOOD "domain \"a_b\" { to = mx }\ndomain \"*.b\" { to = mx }\ndomain \"c.\" { to = mx }\n",
+     M ":3: domain: \"*.b\" is not a host name\n" M ":4: domain: \"c.\" is not a host name\n"},
+    {GOOD "route \"a.*\" { }", M ":2: route: \"a.*\" is none of DOMAIN, *.DOMAIN, *\n"},
+    {GOOD "domain a.example { to = mx subaddress = \"+.\" }",
+     M ":2: subaddress: \"+.\" has a character that cannot begin a subaddress; "
+       "usual ones are + and -\n"},
+    {"hostname = \"1.2.3.4\"", M ":1: hostname: \"1.2.3.4\" is not a host name\n"},
+    {"hostname = \"\\n\\e[1m\"", M ":1: hostname: \"??[1m\" is not a host name\n"},
+    {"hostname = mx.example relay_from = {\"10.0.0.0/33\", \"x\"}",
+     M ":1: relay_from: \"10.0.0.0/33\" is not a network like 10.0.0.0/8 or 2001:db8::/32\n" M
+       ":1: relay_from: \"x\" is not a network like 10.0.0.0/8 or 2001:db8::/32\n"},
+    {GOOD "control = /run/"
+          "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567"
+          "8901234567890123456",
+     M ":2: control: a socket's path has at most 107 characters\n"},
+
+    /* Contradictions */
+    {GOOD "listener a { address = \"127.0.0.1:25\" }\nlistener b {\n"
+          "  address = {\"127.0.0.1:26\",\n  \"127.0.0.1:25\"}\n}",
+     M ":5: two listeners on one address, the first at line 2\n"},
+    {GOOD "listener a { address = {\"[::1]:25\", \"[0:0::1]:25\"} }",
+     M ":2: two listeners on one address, the first at line 2\n"},
+    {"hostname = mx.example domain a.example { to = mx }\nlistener a {\n  role = relay\n"
+     "  address = \"[::]:25\"\n}",
+     M ":3: role = relay serves only relay_from, which is not set\n"},
+    {GOOD "listener a { address = \"[::1]:25\" }\nlistener a { address = \"[::1]:26\" }",
+     M ":3: listener \"a\" stands twice, first at line 2\n"},
+    {GOOD "domain a.example { to = mx }\n\ndomain A.Example { to = mx }",
+     M ":4: domain \"A.Example\" stands twice, first at line 2\n"},
+    {GOOD "route \"*\" { }\nroute \"*\" { }", M ":3: route \"*\" stands twice, first at line 2\n"},
+    {GOOD "shards = 1\nshards = 2\n", M ":3: shards is set twice, first at line 2\n"},
+    {GOOD "retry { intervals = {1m, 2m} }\nretry { intervals = {3m, 4m} }",
+     M ":3: intervals is set twice, first at line 2\n"},
+    {GOOD "route a.example { to = discard }\ndomain A.example { to = mx }",
+     M ":2: to is set for a.example as a route and as a domain, at line 3\n"},
+    {GOOD "route a.example { to = {mx,\n discard} }",
+     M ":3: only mx and smtp:// can be one of several destinations\n"},
+    {GOOD "domain a.example { to = \"maildir:/var/mail/%d/%%u\" }",
+     M ":2: warning: without %u in the path, all recipients share one mailbox\n"},
+    {GOOD "listener a { address = \"127.0.0.1:25\" }\nroute x.example { to = smtp://127.0.0.1 }",
+     M ":3: warning: this address is a listener of ours: mail would go in circles\n"},
+    {GOOD "retry { intervals = {5m} expire = 4m }", M
+     ":2: warning: retry: expire is less than the first of intervals, so nothing is tried twice\n"},
+    {GOOD "limits { queue = 10M }",
+     M ":2: warning: limits: queue is less than message_size, so the "
+       "largest messages never fit\n"},
+
+    /* Syntax */
+    {GOOD "shards 3\n", M ":2: missing equal sign after option 'shards'\n"},
+    {GOOD "}\n", M ":2: unexpected closing brace\n"},
+    {GOOD "\nlimits { timeout {\n}\n", M ":3: this brace is not closed\n"},
+    {GOOD "domain { to = mx }\n", M ":2: missing title for section 'domain'\n"},
+    {GOOD "domain a.example\nto = mx\n", M ":3: missing opening brace for section 'domain'\n"},
+    {GOOD "shards += 3\n", M ":2: attempt to append to non-list option 'shards'\n"},
+    {GOOD "\n\nspool = \"/x\n\n", M ":4: this string has no closing quote\n"},
+    {GOOD "include(a b)", M ":2: what stands in parentheses is not a list of arguments\n"},
+    {GOOD "include(a\n", M ":2: what stands in parentheses is not a list of arguments\n"},
+    {GOOD "\ninclude(,)", M ":3: what stands in parentheses is not a list of arguments\n"},
+    {GOOD "include {a}", M ":2: missing parenthesis for function 'include'\n"},
+    {GOOD "\n/* x\n\n", M ":3: this comment has no end\n"},
+    {GOOD "\n\x01", M ":3: a control character: this is not a text file\n"},
+    {GOOD "shards = x\n\"\" = 3\n", M ":2: shards: \"x\" is not a number\n" M ":3: syntax error\n"},
+    /* After a syntax error, values are still looked at, but nothing is missing */
+    {"shards = x\n}\n", M ":1: shards: \"x\" is not a number\n" M ":2: unexpected closing brace\n"},
+
+    /* Lines are counted right, whatever comments and strings lie before */
+    {"# one\nhostname = mx.example // two\n/* three\n four */ relay_from = \"10.0.0.0/8\" /* */ # x\n"
+     "listener 'a#b' { address = \"[::1]:25\" } /* \" */ user = 'it\\'s'\nlimits { # \"\n"
+     "recipients = 1 } /* * / */ dns { servers = { # y\n 1.1.1.1, \"8.8.8.8\" // z\n } }\n"
+     "route smtp.example { to = smtp://a.example } # {\nuser = \"\"",
+     M ":11: user is set twice, first at line 5\n" M ":11: user: \"\" is not a user's name\n"},
+};
+
+START_TEST(messages)
+{
+    check_report(cases[_i].text, cases[_i].report);
+}
+END_TEST
+
+START_TEST(no_file)
+{
+    struct conf *conf = NULL;
+    char expected[600];
+
+    (void)snprintf(expected, sizeof(expected),
+                   "%s:1: cannot read this file: No such file or directory", in_folder("none"));
+    ck_assert(!conf_load(in_folder("none"), &conf, &loaded.errors));
+    ck_assert_ptr_null(conf);
+    ck_assert_uint_eq(loaded.errors.count, 1);
+    ck_assert_str_eq(loaded.errors.items[0].text, expected);
+}
+END_TEST
+
+START_TEST(directory)
+{
+    struct conf *conf = NULL;
+
+    ck_assert(!conf_load("/", &conf, &loaded.errors));
+    ck_assert_uint_eq(loaded.errors.count, 1);
+    ck_assert_str_eq(loaded.errors.items[0].text, "/:1: cannot read this file: Is a directory");
+}
+END_TEST
+
+START_TEST(errors_add_up)
+{
+    put_file("a", "shards = x");
+    put_file("b", "hostname = \"-\"");
+    struct conf *conf = NULL;
+
+    ck_assert(!conf_load(in_folder("a"), &conf, &loaded.errors));
+    ck_assert_uint_eq(loaded.errors.count, 2);
+    ck_assert(!conf_load(in_folder("b"), &conf, &loaded.errors));
+    ck_assert_uint_eq(loaded.errors.count, 3);
+}
+END_TEST
+
+START_TEST(errors_have_an_end)
+{
+    struct buf text = {0};
+
+    for (int i = 0; i < 500; i++)
+        (void)buf_printf(&text, "unknown%d = 1\n", i);
+    (void)buf_append_byte(&text, '\0');
+    load_text((const char *)buf_slice(&text).data);
+    ck_assert_ptr_null(loaded.conf);
+    ck_assert_uint_eq(loaded.errors.count, 100);
+    buf_finish(&text);
+}
+END_TEST
+
+/* include() */
+
+START_TEST(include_works)
+{
+    put_file("more.conf", "# a comment\nspool = /x\ninclude(\"$/domain.conf\")\nshards = 3\n");
+    put_file("domain.conf", "domain a.example {\n to = mx include(\"inner.conf\") }\n");
+    put_file("inner.conf", "subaddress = \"-\"");
+    const struct conf *c = load_good("include(\"more.conf\")\nhostname = mx.example user = u\n");
+
+    ck_assert_str_eq(c->spool, "/x");
+    ck_assert_uint_eq(c->shards, 3);
+    ck_assert_str_eq(c->user, "u");
+    ck_assert_slice(c->domains[0].subaddress, "-");
+}
+END_TEST
+
+START_TEST(include_twice)
+{
+    put_file("to.conf", "to = mx");
+    const struct conf *c = load_good("hostname = mx.example\n"
+                                     "domain a.example { include(to.conf) }\n"
+                                     "domain b.example { include(to.conf) }\n");
+
+    ck_assert_uint_eq(c->domain_count, 2);
+}
+END_TEST
+
+START_TEST(include_errors)
+{
+    put_file("a.conf", "# one\nshards = x\nnonsense = 1\nuser = a\n");
+    put_file("b.conf", "\n\nspool = relative\n");
+    check_report(GOOD "include(\"a.conf\")\nuser = b\ninclude(\"b.conf\")\nhostname = \"-\"",
+
+                 M ":3: user is set twice, first at a.conf:4\n" M
+                   ":5: hostname is set twice, first at line 1\n" M
+                   ":5: hostname: \"-\" is not a host name\n"
+                   "a.conf:2: shards: \"x\" is not a number\n"
+                   "a.conf:3: unknown setting \"nonsense\"\n"
+                   "b.conf:3: spool: \"relative\" is not a path that begins with /\n");
+}
+END_TEST
+
+START_TEST(include_missing)
+{
+    check_report("include(\"none.conf\")\ninclude(a, b)\ninclude(\"$/\")\nshards = x",
+                 M ":1: cannot read none.conf: No such file or directory\n" M
+                   ":2: include wants one file, as in include(\"more.conf\")\n" M
+                   ":3: cannot read : Is a directory\n" M ":4: shards: \"x\" is not a number\n");
+}
+END_TEST
+
+START_TEST(include_cycle)
+{
+    put_file("a.conf", "\ninclude(\"b.conf\")");
+    put_file("b.conf", "include(\"a.conf\")");
+    check_report(GOOD "include(\"a.conf\")\ninclude(\"mailring.conf\")",
+                 M ":3: mailring.conf includes itself\n"
+                   "b.conf:1: a.conf includes itself\n");
+    ck_assert_int_eq(symlink("mailring.conf", in_folder("link.conf")), 0);
+    check_report(GOOD "include(\"link.conf\")", M ":2: link.conf includes itself\n");
+}
+END_TEST
+
+START_TEST(include_too_deep)
+{
+    for (int i = 0; i < 20; i++) {
+        char name[16];
+        char text[40];
+
+        (void)snprintf(name, sizeof(name), "%d.conf", i);
+        (void)snprintf(text, sizeof(text), "include(\"%d.conf\")", i + 1);
+        put_file(name, text);
+    }
+    check_report(GOOD "include(\"0.conf\")", "15.conf:1: includes are nested too deeply\n");
+    /* And nothing of it stays behind. */
+    put_file("0.conf", "shards = 1");
+    (void)load_good(GOOD "include(\"0.conf\")");
+}
+END_TEST
+
+/* libconfuse is global: a failure in the middle of an included file must not spoil the next load. */
+START_TEST(failures_leave_nothing)
+{
+    put_file("a.conf", "limits { recipients }");
+    for (int i = 0; i < 30; i++) {
+        load_text(GOOD "include(\"a.conf\")");
+        ck_assert_ptr_null(loaded.conf);
+    }
+    put_file("a.conf", "limits { recipients = 3 }");
+    const struct conf *c = load_good(GOOD "include(\"a.conf\")");
+    ck_assert_uint_eq(c->limits.recipients, 3);
+}
+END_TEST
+
+START_TEST(environment)
+{
+    ck_assert_int_eq(setenv("MAILRING_TEST", "7", 1), 0);
+    const struct conf *c = load_good(GOOD "shards = ${MAILRING_TEST}\n"
+                                          "limits { recipients = \"${MAILRING_TEST}1\"\n"
+                                          "         errors = ${MAILRING_NONE:-5} }");
+
+    ck_assert_uint_eq(c->shards, 7);
+    ck_assert_uint_eq(c->limits.recipients, 71);
+    ck_assert_uint_eq(c->limits.errors, 5);
+}
+END_TEST
+
+Suite *conf_errors_suite(void)
+{
+    Suite *suite = suite_create("conf_errors");
+    TCase *tc = tcase_create("errors");
+
+    tcase_add_checked_fixture(tc, folder_setup, folder_teardown);
+    tcase_add_loop_test(tc, messages, 0, (int)ARRAY_LEN(cases));
+    tcase_add_test(tc, no_file);
+    tcase_add_test(tc, directory);
+    tcase_add_test(tc, errors_add_up);
+    tcase_add_test(tc, errors_have_an_end);
+    tcase_add_test(tc, include_works);
+    tcase_add_test(tc, include_twice);
+    tcase_add_test(tc, include_errors);
+    tcase_add_test(tc, include_missing);
+    tcase_add_test(tc, include_cycle);
+    tcase_add_test(tc, include_too_deep);
+    tcase_add_test(tc, failures_leave_nothing);
+    tcase_add_test(tc, environment);
+    suite_add_tcase(suite, tc);
+    return suite;
+}
