@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base_assert.h"
+#include "base_hash.h"
 #include "base_mem.h"
 #include "conf_suggest_priv.h"
 
@@ -18,13 +19,16 @@ static struct parse {
     bool freeing;              /* values that go are not being replaced */
     const cfg_opt_t *replaced; /* the setting whose old value just went */
     struct conf_place replaced_place;
-    struct title {
-        const char *section;
-        const char *title; /* libconfuse's */
-        struct conf_place place;
-    } * titles;
-    size_t title_count;
+    struct hash_table titles;
 } parse;
+
+/* A section with a title that was read. */
+struct title {
+    struct hash_node node;
+    char *section;
+    char *title;
+    struct conf_place place;
+};
 
 static struct conf_place place_here(const cfg_t *cfg)
 {
@@ -82,31 +86,53 @@ static int parse_value(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *resul
     return 0;
 }
 
+static bool title_matches(const struct hash_node *node, const void *key)
+{
+    const struct title *title = container_of(node, struct title, node);
+    const cfg_t *cfg = key;
+
+    return strcmp(title->section, cfg->name) == 0
+           && slice_equal_nocase(slice_str(title->title), slice_str(cfg->title));
+}
+
 /* Called when a section with a title begins: libconfuse fills in the defaults. A second section of
  * the same title has just replaced the first. */
 static int parse_section_mark(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *result)
 {
     struct conf_place here = place_here(cfg);
-    struct title *title = NULL;
+    uint64_t hash = hash_bytes_nocase(slice_str(cfg->title));
+    const struct hash_node *node = hash_table_find(&parse.titles, hash, title_matches, cfg);
 
     parse.replaced = NULL;
-    for (size_t i = 0; i < parse.title_count && title == NULL; i++)
-        if (strcmp(parse.titles[i].section, cfg->name) == 0
-            && slice_equal_nocase(slice_str(parse.titles[i].title), slice_str(cfg->title)))
-            title = &parse.titles[i];
-    if (title != NULL) {
+    if (node != NULL) {
         char before[256];
 
-        conf_place_name(title->place, here, before, sizeof(before));
+        conf_place_name(container_of(node, struct title, node)->place, here, before,
+                        sizeof(before));
         conf_fail(parse.load, here, "%s \"%s\" stands twice, first at %s", cfg->name, cfg->title,
                   before);
     } else {
-        parse.titles = mem_realloc(parse.titles, (parse.title_count + 1) * sizeof(*parse.titles));
-        parse.titles[parse.title_count++] =
-            (struct title){mem_strdup(cfg->name), mem_strdup(cfg->title), here};
+        struct title *title = mem_zalloc(sizeof(*title));
+
+        title->section = mem_strdup(cfg->name);
+        title->title = mem_strdup(cfg->title);
+        title->place = here;
+        hash_table_insert(&parse.titles, &title->node, hash);
     }
     *(void **)result = value_create(cfg, opt, text);
     return 0;
+}
+
+static bool forget_title(struct hash_node *node, void *context)
+{
+    struct title *title = container_of(node, struct title, node);
+
+    (void)context;
+    hash_table_remove(&parse.titles, node);
+    mem_free(title->section);
+    mem_free(title->title);
+    mem_free(title);
+    return true;
 }
 
 /* Problems that libconfuse finds */
@@ -289,17 +315,6 @@ static void options_destroy(cfg_opt_t *options)
     mem_free(options);
 }
 
-static void forget_titles(void)
-{
-    for (size_t i = 0; i < parse.title_count; i++) {
-        mem_free((char *)parse.titles[i].section);
-        mem_free((char *)parse.titles[i].title);
-    }
-    mem_free(parse.titles);
-    parse.titles = NULL;
-    parse.title_count = 0;
-}
-
 static cfg_t *parse_once(struct conf_load *load)
 {
     cfg_opt_t *options = options_create(&conf_root);
@@ -308,6 +323,7 @@ static cfg_t *parse_once(struct conf_load *load)
     ASSERT(cfg != NULL);
     options_destroy(options); /* libconfuse has made a copy */
     (void)cfg_set_error_function(cfg, parse_error);
+    hash_table_init(&parse.titles);
     parse.freeing = false;
     parse.replaced = NULL;
     parse.blanked = 0;
@@ -320,7 +336,8 @@ static cfg_t *parse_once(struct conf_load *load)
                       "syntax error");
     }
     parse.freeing = true;
-    forget_titles();
+    hash_table_each(&parse.titles, forget_title, NULL);
+    hash_table_finish(&parse.titles);
     return cfg;
 }
 
