@@ -36,8 +36,10 @@ struct mail_dsn {
 /* Of the original's headers no more than this is returned. */
 enum { MAIL_DSN_HEADERS_MAX = 64 * 1024 };
 
-/* Appends the whole notification, headers and body, lines ended by CRLF, none starting with a dot
- * that would not be stuffed later. False: the buf is full. */
+/* Appends the whole notification, header section and body. Lines end with CRLF, dots are not stuffed.
+ * False: the buf is full. */
 bool mail_dsn_compose(const struct mail_dsn *d, struct buf *out);
+/* The notification is 8-bit, as the headers that it returns are. All else in it is ASCII. */
+bool mail_dsn_is_8bit(const struct mail_dsn *d);
 
 #endif

@@ -34,7 +34,7 @@ struct mail_header {
     uint8_t state;
     uint8_t name_len;
     uint8_t field; /* the field being read, in the scan's table */
-    uint16_t line_len;
+    uint32_t line_len;
     uint8_t name[16]; /* folded to lower case */
 };
 
