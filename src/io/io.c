@@ -231,6 +231,7 @@ void io_recv(struct io *io, struct io_op *op, int fd)
 
 void io_send(struct io *io, struct io_op *op, int fd, struct slice bytes, unsigned flags)
 {
+    ASSERT(bytes.len <= INT32_MAX); /* the result has to tell it */
     op_begin(op, IO_SEND, fd);
     op_set_data(op, bytes.data, bytes.len);
     op->op_flags = flags;

@@ -48,6 +48,8 @@ static void *map_memory(size_t len)
 
     if (raw == MAP_FAILED)
         return NULL;
+    /* A helper program is forked before it is executed: spare it a copy of what is pinned. */
+    (void)madvise(raw, len + slack, MADV_DONTFORK);
     if (slack == 0)
         return raw;
     head = (huge_page - (uintptr_t)raw % huge_page) % huge_page;
@@ -167,6 +169,8 @@ static int create_ring(struct uring *u, const struct io_uring_options *options, 
     res = io_uring_queue_init_params(entries, &u->ring, &params);
     if (res != 0)
         u->ring.ring_fd = -1;
+    else
+        (void)io_uring_ring_dontfork(&u->ring); /* a child could not use it, only disturb it */
     return res;
 }
 

@@ -251,7 +251,7 @@ static void *pong(void *context)
 /* The first wake-up comes before the other ring has even started; none is lost. */
 START_TEST(test_rings_on_two_threads_wake_each_other)
 {
-    const struct io_uring_options options = {.entries = 8, .recv_buffers = 8, .cpu = -1};
+    const struct io_uring_options options = {.entries = 8, .recv_buffers = 8, .cpu = 0};
     struct pingpong p = {.here = create_ring(&options), .there = create_ring(&options)};
     uint64_t until;
     pthread_t thread;
