@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -49,7 +50,7 @@ static int listener;
 static bool accept_paused;
 static uint64_t accept_at_ms;
 static uint64_t connections, messages;
-static volatile sig_atomic_t stopping;
+static atomic_bool stopping; /* set by a signal, or by the client of --tiny */
 
 /* --- protocol --------------------------------------------------------------------------------- */
 
@@ -226,7 +227,7 @@ static void accepted(struct io_op *op)
 static void on_term(int number)
 {
     (void)number;
-    stopping = 1;
+    atomic_store(&stopping, true);
     io_wake_from_thread(io);
 }
 
@@ -260,7 +261,7 @@ static bool start(const char *port)
 
 static void serve(void)
 {
-    while (!stopping) {
+    while (!atomic_load(&stopping)) {
         (void)io_wait(io,
                       accept_paused ? accept_at_ms : UINT64_MAX); /* how many ran is their matter */
         if (accept_paused && io_now_ms(io) >= accept_at_ms) {

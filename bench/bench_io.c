@@ -175,8 +175,11 @@ struct visitor {
     int fd;
 };
 
+static unsigned visitors;
+
 static void visitor_closed(struct io_op *op)
 {
+    visitors--;
     mem_free(container_of(op, struct visitor, op));
 }
 
@@ -205,6 +208,7 @@ static void visitor_accepted(struct io_op *op)
     if (!op->more)
         return;
     v = mem_zalloc(sizeof(*v));
+    visitors++;
     v->fd = op->res;
     v->op.done = visitor_ended;
     io_recv(io, &v->op, v->fd);
@@ -262,6 +266,18 @@ static void open_all(void)
     io_accept(io, &accept_op, listener);
 }
 
+static void close_all(void)
+{
+    while (visitors > 0)
+        (void)io_wait(io, UINT64_MAX); /* the last ones are still closing */
+    accept_op.done = NULL;
+    io_cancel(io, &accept_op);
+    ASSERT(io_await(io, &accept_op) == -ECANCELED);
+    io_close_now(io, listener);
+    io_close_now(io, null_fd);
+    io_destroy(io);
+}
+
 int main(int argc, char **argv)
 {
     static const unsigned depths[] = {1, 16, DEPTH_MAX};
@@ -280,5 +296,6 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < ARRAY_LEN(depths); i++)
         run("connect", depths[i], tiny ? 20 : rounds / 50, connect_begin);
     (void)printf("checksum %llu\n", (unsigned long long)checksum);
+    close_all();
     return EXIT_SUCCESS;
 }
