@@ -62,13 +62,13 @@ struct spool_message {
     struct spool_segment *segment; /* of the message record */
     uint32_t offset;               /* of the message record in its segment */
     uint32_t record_len;
-    uint32_t body_offset;  /* of the body's head in the record, from the record's start */
+    uint32_t arrived_s;    /* Unix time */
     uint32_t extent_count; /* 0: the whole body is in the record */
     struct spool_extent *extents;
-    uint64_t body_len;  /* with extents */
-    uint32_t arrived_s; /* Unix time */
-    uint16_t flags;     /* enum spool_message_flags */
+    uint64_t body_len; /* with extents */
+    uint16_t flags;    /* enum spool_message_flags */
     uint16_t pins;
+    uint8_t spool_state; /* the spool's own */
     const uint8_t *hot;  /* the record in memory, or NULL */
     struct list in_slot; /* messages whose record is in the same staging slot */
     void *owner;         /* the queue's entry; opaque here */
@@ -87,6 +87,11 @@ struct spool_options {
     uint64_t bytes_max;        /* of this shard's logs on disk; 0: no limit */
     unsigned spares;           /* segments written with zeros ahead; 0: 2 */
     uint64_t checkpoint_bytes; /* log at least this much between checkpoints; 0: 4 segments */
+    uint32_t process_id;       /* put into the lock so that a second process can name us; 0: not */
+    /* Registered memory; 0: the default. Tests make it silly. */
+    uint32_t batch_slots, batch_slot_len; /* 32 of 512 KiB: records being committed, and hot ones */
+    uint32_t extent_slots, extent_slot_len; /* 64 of 256 KiB: large bodies on their way out */
+    uint64_t writer_memory_max;             /* of bodies not yet committed; 0: 64 MiB */
     /* Called for each message that still has work, once, before spool_open() returns. Set m->owner
      * here. */
     void (*recovered)(void *context, struct spool_message *m);
@@ -116,6 +121,11 @@ void spool_close(struct spool *s, bool crashed);
 
 /* End of a pass: begins a commit if records wait and one may be in flight; spares; compaction. */
 void spool_step(struct spool *s);
+/* When spool_step() is to be called again even if nothing happens: io's clock; UINT64_MAX: never. */
+uint64_t spool_next_ms(const struct spool *s);
+/* A clean end is near: no more spares, checkpoints or compaction begin, so that spool_idle() comes
+ * soon. Intake goes on until the caller ends it. */
+void spool_stop(struct spool *s);
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
@@ -140,14 +150,23 @@ struct spool_writer {
     struct spool_message *message;
     /* The rest is the spool's. */
     uint8_t state;
+    uint8_t memory_kind;
+    bool listed, waits;
     enum spool_result failure;
-    struct list node; /* waiting for room, or by last use */
-    uint8_t *memory;  /* being filled */
+    uint32_t crc;        /* of the body's part in memory */
+    struct list node;    /* by last use; or in line for its commit */
+    struct list waiting; /* for room */
+    uint64_t used_ms;
+    uint64_t size_hint;
+    uint8_t *memory; /* being filled */
     uint32_t memory_len, memory_capacity;
+    void *slot; /* staging of an extent, if memory is in one */
     struct spool_extent *extents;
     uint32_t extent_count, extent_capacity, extents_in_flight;
     uint64_t body_len;
-    void *pending; /* its record in a batch */
+    uint8_t *envelope; /* of a commit that has to wait */
+    uint32_t envelope_len;
+    struct spool_message *pending; /* its record is in a batch */
 };
 
 /* SPOOL_OK, or why no message can be taken now (FULL, FAILED). `size_hint` as declared; 0: unknown. */
@@ -155,7 +174,8 @@ enum spool_result spool_writer_begin(struct spool *s, struct spool_writer *w, ui
 /* Copies from the front of *bytes what it can and advances it. SPOOL_OK: all of it. Large messages go
  * out in extents while they arrive; memory stays within a window. */
 enum spool_result spool_write(struct spool_writer *w, struct slice *bytes);
-/* The body is whole. `done` follows, always exactly once. The envelope is copied. */
+/* The body is whole. `done` follows, always exactly once. The envelope is copied. From here to `done`
+ * the writer stands still and may not be aborted: the message may already be on its way. */
 void spool_writer_commit(struct spool_writer *w, const struct spool_envelope *envelope);
 /* Instead of commit. What was streamed out is dead bytes. Also fine when idle. */
 void spool_writer_abort(struct spool_writer *w);
@@ -192,6 +212,8 @@ struct spool_extent {
     struct spool_segment *segment;
     uint32_t offset; /* of the extent record */
     uint32_t body_len;
+    struct list in_segment;
+    struct spool_message *message;
 };
 
 /* A message's bytes, for whoever delivers it. A plain value, good while the message is pinned (a
@@ -214,9 +236,14 @@ struct spool_reader {
     struct spool_ref ref;
     void (*ready)(struct spool_reader *r);
     struct io_op op;
-    uint8_t *memory; /* of a cold record or extent */
-    size_t memory_len;
-    uint32_t next_piece;
+    uint8_t *record_memory; /* of a cold record */
+    uint8_t *extent_memory; /* of the extent that is handed out */
+    uint8_t *target;        /* of the read in flight, or NULL */
+    const struct spool_segment *segment;
+    uint32_t offset, len; /* of the record being read */
+    uint32_t got;
+    uint32_t extent_memory_len;
+    uint32_t next_piece, extent_loaded;
     int error; /* negative errno; -EBADMSG: a checksum does not match */
     struct slice record;
     uint64_t bytes_hot, bytes_cold; /* handed out, for the counters */
@@ -226,8 +253,9 @@ enum spool_read { SPOOL_READ_WAIT, SPOOL_READ_PIECE, SPOOL_READ_END, SPOOL_READ_
 
 void spool_reader_begin(struct spool_reader *r, struct io *io, const struct spool_ref *ref,
                         void (*ready)(struct spool_reader *r));
-/* WAIT: `ready` will be called, then ask again. The slices point into the record. `recipients` is the
- * caller's array of message->recipient_count slices, or NULL. */
+/* WAIT: `ready` will be called, then ask again. The slices point into the record and are good
+ * until spool_reader_finish(). `out_recipients` is the caller's array of message->recipient_count
+ * slices; each may be NULL. */
 enum spool_read spool_reader_envelope(struct spool_reader *r, struct slice *out_sender,
                                       struct slice *out_recipients, struct slice *out_facts);
 enum spool_read spool_reader_body(struct spool_reader *r, struct slice *out_piece);

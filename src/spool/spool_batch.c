@@ -1,0 +1,565 @@
+/*
+ * spool_batch: group commit.
+ *
+ * Records gather in the log's open batch, in place in its slot. When it may go to disk the batch is
+ * closed, gets its place in the active segment and is written by one direct, synced write; then the
+ * next one opens behind it. Extents are batches of one record in a slot of their own. `submitted` is
+ * the log's order: whatever its position, a batch is acknowledged only after all those before it.
+ *
+ * The policy needs no timer. If nothing is in flight, what waits goes at once; while a commit is in
+ * flight records gather; a second one follows only if enough wait.
+ *
+ * After a failed or short write nothing more goes into that segment. When all that is in flight has
+ * come back, everything not acknowledged is written again, in its order and with its sequence numbers,
+ * to a fresh segment; its memory is still here. If that fails as well the log has failed: writers are
+ * answered, outcomes stay in memory, and a fresh segment is tried now and then.
+ */
+#include <errno.h>
+
+#include "spool_priv.h"
+
+static struct spool_batch *first(const struct list *l)
+{
+    return list_empty(l) ? NULL : container_of(l->next, struct spool_batch, node);
+}
+
+static uint32_t padded(const struct spool_batch *b)
+{
+    return (uint32_t)spool_round_up(b->len, SPOOL_BLOCK);
+}
+
+static void charge(struct spool_batch *b, uint32_t bytes)
+{
+    b->charged += bytes;
+    b->log->queued_bytes += bytes;
+}
+
+/* ---- gathering ---------------------------------------------------------------------------- */
+
+struct spool_pending *spool_pending_get(struct spool *s, enum spool_pending_kind kind)
+{
+    struct spool_pending *p = pool_get(&s->pending_pool);
+
+    list_init(&p->node);
+    p->kind = (uint8_t)kind;
+    return p;
+}
+
+void spool_pending_put(struct spool *s, struct spool_pending *p)
+{
+    pool_put(&s->pending_pool, p);
+}
+
+static struct spool_batch *batch_create(struct spool_log *log)
+{
+    struct spool_batch *b = pool_get(&log->spool->batch_pool);
+
+    b->log = log;
+    list_init(&b->node);
+    list_init(&b->pendings);
+    return b;
+}
+
+static void batch_close(struct spool_log *log)
+{
+    struct spool_batch *b = log->open;
+    uint32_t end = padded(b);
+
+    memset(b->data + b->len, 0, end - b->len);
+    b->slot->fill = (uint32_t)(b->data - b->slot->data) + end;
+    b->state = BATCH_CLOSED;
+    list_push_back(&log->closed, &b->node);
+    log->open = NULL;
+}
+
+static bool batch_open(struct spool_log *log, uint32_t need)
+{
+    struct spool *s = log->spool;
+
+    if (!log->slot || log->slot->len - log->slot->fill < SPOOL_BATCH_HEADER_LEN + need) {
+        struct spool_slot *slot = spool_slot_get(s, log);
+
+        if (!slot)
+            return false;
+        if (log->slot)
+            spool_slot_retire(s, log->slot);
+        log->slot = slot;
+    }
+    struct spool_batch *b = batch_create(log);
+    b->slot = log->slot;
+    b->slot->batches++;
+    b->data = b->slot->data + b->slot->fill;
+    b->len = SPOOL_BATCH_HEADER_LEN;
+    b->state = BATCH_OPEN;
+    charge(b, SPOOL_BLOCK);
+    log->open = b;
+    return true;
+}
+
+static bool batch_fits(const struct spool_log *log, const struct spool_batch *b, uint32_t need)
+{
+    const struct spool_segment *seg = log->active;
+    uint32_t len = b->len + need;
+
+    if (len > log->spool->batch_max || (size_t)(b->data - b->slot->data) + len > b->slot->len)
+        return false;
+    /* Rather than carry everything over to the next segment, leave in this one what still fits. */
+    if (b->records > 0 && seg && !seg->bad && list_empty(&log->closed)
+        && spool_round_up(len, SPOOL_BLOCK) > seg->size - seg->fill
+        && padded(b) <= seg->size - seg->fill)
+        return false;
+    return true;
+}
+
+uint8_t *spool_batch_reserve(struct spool_log *log, uint32_t len)
+{
+    return list_empty(&log->deferred) ? spool_batch_reserve_deferred(log, len) : NULL;
+}
+
+uint8_t *spool_batch_reserve_deferred(struct spool_log *log, uint32_t len)
+{
+    uint32_t need = (uint32_t)spool_round_up(len, SPOOL_RECORD_ALIGN);
+
+    ASSERT(len <= log->spool->record_max);
+    if (log->open && !batch_fits(log, log->open, need))
+        batch_close(log);
+    if (!log->open && !batch_open(log, need))
+        return NULL;
+    return log->open->data + log->open->len;
+}
+
+uint64_t spool_batch_add(struct spool_log *log, uint32_t len, struct spool_pending *pending)
+{
+    struct spool_batch *b = log->open;
+    uint32_t need = (uint32_t)spool_round_up(len, SPOOL_RECORD_ALIGN);
+
+    ASSERT(b && spool_record_len(b->data + b->len) == len);
+    memset(b->data + b->len + len, 0, need - len);
+    if (pending) {
+        pending->at = b->len;
+        pending->len = len;
+        list_push_back(&b->pendings, &pending->node);
+    }
+    b->len += need;
+    b->records++;
+    b->ticket = ++log->ticket;
+    charge(b, need);
+    return b->ticket;
+}
+
+void spool_batch_extent(struct spool_log *log, struct spool_extent_slot *slot, uint64_t id,
+                        uint32_t index, uint32_t body_len, uint32_t crc,
+                        struct spool_pending *pending)
+{
+    struct spool_batch *b = batch_create(log);
+    uint32_t len = SPOOL_RECORD_HEADER_LEN + body_len;
+
+    b->extent = slot;
+    b->data = slot->data;
+    b->len = SPOOL_BATCH_HEADER_LEN + len;
+    b->records = 1;
+    b->state = BATCH_CLOSED;
+    spool_record_seal(b->data + SPOOL_BATCH_HEADER_LEN, SPOOL_RECORD_EXTENT, len, index, id, crc);
+    memset(b->data + b->len, 0, padded(b) - b->len);
+    /* Records begin at multiples of 8 and so does what a reader expects behind the last one. */
+    b->len = (uint32_t)spool_round_up(b->len, SPOOL_RECORD_ALIGN);
+    pending->at = SPOOL_BATCH_HEADER_LEN;
+    pending->len = len;
+    pending->body_len = body_len;
+    pending->index = index;
+    list_push_back(&b->pendings, &pending->node);
+    charge(b, padded(b));
+    list_push_back(&log->extents, &b->node);
+}
+
+/* ---- acknowledging ------------------------------------------------------------------------ */
+
+static void batch_free(struct spool_batch *b)
+{
+    struct spool *s = b->log->spool;
+
+    ASSERT(list_empty(&b->pendings) && !io_op_busy(&b->op));
+    list_remove(&b->node);
+    b->log->queued_bytes -= b->charged;
+    if (b->slot) {
+        b->slot->batches--;
+        s->wake = true;
+    }
+    if (b->extent)
+        spool_extent_slot_put(s, b->extent);
+    pool_put(&s->batch_pool, b);
+}
+
+static void pending_stable(struct spool_pending *p, struct spool_batch *b)
+{
+    switch ((enum spool_pending_kind)p->kind) {
+    case PENDING_MESSAGE: spool_writer_stable(p, b); break;
+    case PENDING_EXTENT: spool_writer_extent_stable(p, b); break;
+    case PENDING_MOVE:
+    case PENDING_MOVE_EXTENT: spool_compact_stable(p, b); break;
+    case PENDING_BEGIN:
+    case PENDING_END: spool_checkpoint_stable(p, b); break;
+    }
+}
+
+static void log_works_again(struct spool_log *log)
+{
+    struct log_record r;
+
+    log->failures = 0;
+    if (!log->failed)
+        return;
+    log->failed = false;
+    log_begin(&r, LOG_NOTICE, "spool_works_again");
+    log_u64(&r, "log", log->number);
+    log_end(&r);
+}
+
+static void batch_stable(struct spool_batch *b)
+{
+    struct spool_log *log = b->log;
+    struct spool_counters *c = &log->spool->counters;
+    struct list *node;
+
+    list_remove(&b->node);
+    b->charged = 0; /* it has had its place since it was written */
+    b->segment->unacked--;
+    b->segment->empty = false;
+    ASSERT(b->sequence > log->stable_sequence);
+    log->stable_sequence = b->sequence;
+    if (b->ticket > log->stable_ticket)
+        log->stable_ticket = b->ticket;
+    if (b->id_limit > log->id_limit)
+        log->id_limit = b->id_limit;
+    if (b->checkpoint.segment != log->checkpoint_durable.segment
+        || b->checkpoint.offset != log->checkpoint_durable.offset) {
+        log->checkpoint_durable = b->checkpoint;
+        log->reap = true;
+    }
+    log_works_again(log);
+    c->commits++;
+    c->records += b->records;
+    c->bytes_logged += padded(b);
+    while ((node = list_pop_front(&b->pendings)) != NULL) {
+        struct spool_pending *p = container_of(node, struct spool_pending, node);
+
+        pending_stable(p, b);
+        spool_pending_put(log->spool, p);
+    }
+    batch_free(b);
+}
+
+/* ---- failure ------------------------------------------------------------------------------ */
+
+static void report_failure(const struct spool_batch *b)
+{
+    struct log_record r;
+
+    b->log->spool->counters.sync_errors++;
+    log_begin(&r, LOG_ERROR, "spool_sync_failed");
+    log_u64(&r, "log", b->log->number);
+    log_u64(&r, "segment", b->segment->number);
+    log_u64(&r, "offset", b->offset);
+    log_u64(&r, "len", padded(b));
+    log_i64(&r, "written", b->op.res);
+    log_errno(&r, b->op.res < 0 ? -b->op.res : EIO);
+    log_str(&r, "action", "segment is not written to any more");
+    log_end(&r);
+}
+
+/* A batch in memory whose messages have been refused. */
+static void batch_refuse(struct spool_batch *b)
+{
+    LIST_EACH_SAFE(&b->pendings, node)
+    {
+        struct spool_pending *p = container_of(node, struct spool_pending, node);
+
+        if (p->kind != PENDING_MESSAGE)
+            continue;
+        spool_record_void(b->data + p->at);
+        list_remove(&p->node);
+        spool_writer_pending_fail(p, SPOOL_FAILED);
+        spool_pending_put(b->log->spool, p);
+    }
+}
+
+/* A part of a body that goes nowhere. */
+static void extent_refuse(struct spool_batch *b)
+{
+    struct list *node;
+
+    while ((node = list_pop_front(&b->pendings)) != NULL) {
+        struct spool_pending *p = container_of(node, struct spool_pending, node);
+
+        if (p->kind == PENDING_MOVE_EXTENT)
+            spool_compact_extent_failed(b->log);
+        else
+            spool_writer_pending_fail(p, SPOOL_FAILED);
+        spool_pending_put(b->log->spool, p);
+    }
+    batch_free(b);
+}
+
+static void refuse_list(struct list *l)
+{
+    LIST_EACH_SAFE(l, node)
+    {
+        struct spool_batch *b = container_of(node, struct spool_batch, node);
+
+        if (b->extent)
+            extent_refuse(b);
+        else
+            batch_refuse(b);
+    }
+}
+
+static void log_fail(struct spool_log *log)
+{
+    struct log_record r;
+
+    if (!log->failed) {
+        log_begin(&r, LOG_CRITICAL, "spool_failed");
+        log_u64(&r, "log", log->number);
+        log_str(&r, "path", log->path);
+        log_str(&r, "action", "no mail is accepted until the disk works again");
+        log_end(&r);
+    }
+    log->failed = true;
+    log->failed_until_ms = io_now_ms(log->spool->io) + SPOOL_FAILED_RETRY_MS;
+    refuse_list(&log->requeue);
+    refuse_list(&log->closed);
+    refuse_list(&log->extents);
+    if (log->open)
+        batch_refuse(log->open);
+    spool_writers_fail(log, SPOOL_FAILED);
+}
+
+/* Nothing is in flight any more: what is not acknowledged goes somewhere else. */
+static void log_move_on(struct spool_log *log)
+{
+    struct list *node;
+
+    while ((node = list_pop_front(&log->submitted)) != NULL) {
+        struct spool_batch *b = container_of(node, struct spool_batch, node);
+
+        ASSERT(b->state == BATCH_DONE || b->state == BATCH_FAILED);
+        spool_batch_mask(b->data, b->len, b->segment->number, b->segment->salt, b->offset);
+        b->segment->unacked--;
+        b->segment = NULL;
+        b->state = BATCH_CLOSED;
+        log->queued_bytes += b->charged;
+        list_push_back(&log->requeue, &b->node);
+    }
+    if (log->active && log->active->bad)
+        log->active = NULL;
+    log->requeueing = false;
+    log->reap = true;
+    if (++log->failures >= 2)
+        log_fail(log);
+}
+
+static void batch_done(struct io_op *op)
+{
+    struct spool_batch *b = container_of(op, struct spool_batch, op);
+    struct spool_log *log = b->log;
+    struct spool *s = log->spool;
+    uint64_t us = (io_now_ns(s->io) - b->submitted_ns) / 1000;
+    bool commits = false;
+
+    log->in_flight--;
+    if (!b->extent)
+        log->commits_in_flight--;
+    s->counters.commit_us_total += us;
+    if (us > s->counters.commit_us_max)
+        s->counters.commit_us_max = us;
+    b->state = op->res >= 0 && (uint32_t)op->res == padded(b) ? BATCH_DONE : BATCH_FAILED;
+    if (b->state == BATCH_FAILED) {
+        report_failure(b);
+        if (!b->segment->bad)
+            s->counters.segments_bad++;
+        b->segment->bad = true;
+        log->requeueing = true;
+    }
+    while ((b = first(&log->submitted)) != NULL && b->state == BATCH_DONE) {
+        commits = commits || !b->extent;
+        batch_stable(b);
+    }
+    if (log->requeueing && log->in_flight == 0)
+        log_move_on(log);
+    if (commits && s->options.committed)
+        s->options.committed(s->options.context);
+}
+
+/* ---- writing ------------------------------------------------------------------------------ */
+
+static bool has_place(const struct spool_log *log, uint32_t len)
+{
+    return (log->active && !log->active->bad && log->active->size - log->active->fill >= len)
+           || log->next;
+}
+
+static void log_rotate(struct spool_log *log)
+{
+    ASSERT(log->next);
+    log->active = log->next;
+    log->next = NULL;
+    log->reap = true;
+    spool_checkpoint_rotated(log);
+}
+
+/* False if there is no place now. */
+static bool batch_submit(struct spool_batch *b)
+{
+    struct spool_log *log = b->log;
+    struct spool_segment *seg = log->active;
+    uint32_t len = padded(b);
+
+    if (!has_place(log, len))
+        return false;
+    if (!seg || seg->bad || seg->size - seg->fill < len)
+        log_rotate(log);
+    seg = log->active;
+    ASSERT(seg->size - seg->fill >= len);
+
+    list_remove(&b->node);
+    b->segment = seg;
+    b->offset = seg->fill;
+    seg->fill += len;
+    seg->unacked++;
+    if (b->sequence == 0)
+        b->sequence = log->next_sequence++;
+    b->id_limit = log->next_id + SPOOL_ID_AHEAD;
+    b->checkpoint = log->checkpoint;
+    struct spool_batch_header h = {
+        .log = log->number,
+        .records = b->records,
+        .segment = seg->number,
+        .salt = seg->salt,
+        .epoch = seg->epoch,
+        .offset = b->offset,
+        .len = b->len,
+        .sequence = b->sequence,
+        .stable = log->stable_sequence,
+        .id_limit = b->id_limit,
+        .checkpoint = b->checkpoint,
+    };
+    spool_batch_header_encode(&h, b->data);
+    spool_batch_mask(b->data, b->len, seg->number, seg->salt, b->offset);
+    b->state = BATCH_WRITING;
+    b->submitted_ns = io_now_ns(log->spool->io);
+    b->op.done = batch_done;
+    log->queued_bytes -= b->charged;
+    log->since_checkpoint += len;
+    log->in_flight++;
+    if (!b->extent)
+        log->commits_in_flight++;
+    list_push_back(&log->submitted, &b->node);
+    io_write(log->spool->io, &b->op, seg->fd, b->data, len, b->offset, IO_WRITE_SYNC);
+    return true;
+}
+
+static bool commit_is_due(const struct spool_log *log)
+{
+    const struct spool_batch *open = log->open;
+
+    if (!open && list_empty(&log->closed))
+        return false;
+    if (log->commits_in_flight == 0)
+        return true;
+    return log->commits_in_flight == 1
+           && (!list_empty(&log->closed) || open->records >= SPOOL_SECOND_RECORDS
+               || open->len >= SPOOL_SECOND_BYTES);
+}
+
+/* Some facts travel in batch headers only. If no record takes them along, an empty batch does. */
+static bool header_is_due(const struct spool_log *log)
+{
+    if (log->open || log->in_flight > 0 || !list_empty(&log->closed))
+        return false;
+    return log->failed || log->checkpoint.segment != log->checkpoint_durable.segment
+           || log->checkpoint.offset != log->checkpoint_durable.offset
+           || log->next_id + SPOOL_ID_AHEAD / 2 > log->id_limit;
+}
+
+static bool failed_rests(const struct spool_log *log)
+{
+    return log->failed && (log->in_flight > 0 || io_now_ms(log->spool->io) < log->failed_until_ms);
+}
+
+void spool_batch_step(struct spool_log *log)
+{
+    struct spool_batch *b;
+
+    if (log->requeueing || failed_rests(log))
+        return;
+    while ((b = first(&log->requeue)) != NULL) {
+        if (log->in_flight >= (log->failed ? 1 : 2) || !batch_submit(b))
+            return;
+    }
+    if (log->failed && log->in_flight > 0)
+        return;
+    if ((log->own || log->active) && header_is_due(log))
+        (void)batch_open(log, 0); /* without a slot: later */
+    while ((b = first(&log->extents)) != NULL && batch_submit(b))
+        continue;
+    while (commit_is_due(log)) {
+        b = first(&log->closed);
+        if (!b) {
+            if (!has_place(log, padded(log->open)))
+                return; /* gathers on */
+            b = log->open;
+            batch_close(log);
+        }
+        if (!batch_submit(b))
+            return;
+    }
+}
+
+uint64_t spool_batch_next_ms(const struct spool_log *log)
+{
+    return log->failed && log->in_flight == 0 ? log->failed_until_ms : UINT64_MAX;
+}
+
+bool spool_batch_idle(const struct spool_log *log)
+{
+    if (log->in_flight > 0)
+        return false;
+    /* What a failed disk did not take is not going to be waited for at the end. */
+    if (log->failed && log->spool->stopping)
+        return true;
+    return !log->open && list_empty(&log->closed) && list_empty(&log->extents)
+           && list_empty(&log->requeue) && list_empty(&log->submitted) && list_empty(&log->deferred)
+           && list_empty(&log->commits) && !header_is_due(log);
+}
+
+/* ---- the end ------------------------------------------------------------------------------ */
+
+static void free_list(struct list *l)
+{
+    LIST_EACH_SAFE(l, node)
+    {
+        struct spool_batch *b = container_of(node, struct spool_batch, node);
+        struct list *pending;
+
+        while ((pending = list_pop_front(&b->pendings)) != NULL) {
+            struct spool_pending *p = container_of(pending, struct spool_pending, node);
+
+            if (p->kind == PENDING_MESSAGE)
+                spool_message_free(b->log->spool, p->message);
+            spool_pending_put(b->log->spool, p);
+        }
+        list_remove(&b->node);
+        pool_put(&b->log->spool->batch_pool, b);
+    }
+}
+
+void spool_batch_free_all(struct spool_log *log)
+{
+    if (log->open)
+        list_push_back(&log->closed, &log->open->node);
+    log->open = NULL;
+    free_list(&log->submitted);
+    free_list(&log->requeue);
+    free_list(&log->closed);
+    free_list(&log->extents);
+}

@@ -1,0 +1,204 @@
+/*
+ * spool_checkpoint: what keeps a restart short. BEGIN, then parts between other records, each saying
+ * what some messages are at that moment, then END. A replay from BEGIN in log order is right: parts
+ * override, outcomes for what is not known are of the dead, and a message that became stable after
+ * BEGIN stands there itself.
+ *
+ * Parts begin when BEGIN is stable: then every message whose record stands before it is in memory.
+ */
+#include "base_crc32c.h"
+#include "spool_priv.h"
+
+enum { PART_MESSAGES = 512, PART_BYTES = 48 << 10 }; /* of a pass */
+
+static bool due_by_size(const struct spool_log *log)
+{
+    uint64_t least = log->spool->options.checkpoint_bytes ? log->spool->options.checkpoint_bytes
+                                                          : 4 * (uint64_t)log->segment_size;
+    uint64_t state = 4 * log->state_bytes;
+
+    return log->since_checkpoint >= (least > state ? least : state);
+}
+
+/* Something dead waits only for a checkpoint, and room is short. */
+static bool due_by_need(const struct spool_log *log)
+{
+    if (!log->no_space || !log->active)
+        return false;
+    LIST_EACH(&log->segments, node)
+    {
+        const struct spool_segment *seg = container_of(node, struct spool_segment, node);
+
+        if (seg != log->active && seg != log->next && seg->live_records == 0
+            && seg->number >= log->checkpoint.segment && seg->number < log->active->number)
+            return true;
+    }
+    return false;
+}
+
+void spool_checkpoint_rotated(struct spool_log *log)
+{
+    if (due_by_size(log) || due_by_need(log))
+        log->check.wanted = true;
+}
+
+bool spool_checkpoint_idle(const struct spool_log *log)
+{
+    /* One that is not finished when the end comes is as good as none. */
+    return log->check.state == CHECKPOINT_NONE || log->spool->stopping;
+}
+
+static bool append_mark(struct spool_log *log, uint8_t type, uint32_t aux,
+                        enum spool_pending_kind kind)
+{
+    uint32_t len = SPOOL_RECORD_HEADER_LEN + 8;
+    uint8_t *record = spool_batch_reserve(log, len);
+
+    if (!record)
+        return false;
+    put_le64(record + SPOOL_RECORD_HEADER_LEN, log->check.entries);
+    spool_record_seal(record, type, len, aux, log->check.number,
+                      crc32c(0, record + SPOOL_RECORD_HEADER_LEN, 8));
+    (void)spool_batch_add(log, len, spool_pending_get(log->spool, kind));
+    return true;
+}
+
+static void begin(struct spool_log *log)
+{
+    struct spool_checkpoint *c = &log->check;
+
+    c->number++;
+    c->parts = 0;
+    c->entries = 0;
+    if (!append_mark(log, SPOOL_RECORD_BEGIN, 0, PENDING_BEGIN))
+        return;
+    LIST_EACH(&log->segments, node)
+    {
+        struct spool_segment *seg = container_of(node, struct spool_segment, node);
+
+        list_splice_back(&seg->messages, &seg->checkpointed);
+    }
+    c->state = CHECKPOINT_BEGUN;
+    c->wanted = false;
+    log->since_checkpoint = 0;
+}
+
+/* ---- parts -------------------------------------------------------------------------------- */
+
+static struct spool_message *next_message(struct spool_log *log)
+{
+    LIST_EACH(&log->segments, node)
+    {
+        struct spool_segment *seg = container_of(node, struct spool_segment, node);
+
+        if (!list_empty(&seg->messages))
+            return container_of(seg->messages.next, struct spool_message, in_segment);
+    }
+    return NULL;
+}
+
+static void mark_done(struct spool_message *m)
+{
+    list_remove(&m->in_segment);
+    list_push_back(&m->segment->checkpointed, &m->in_segment);
+}
+
+static uint8_t *put_entry(const struct spool_message *m, uint8_t *at)
+{
+    at = spool_part_entry_encode(m, m->segment->number, at);
+    for (uint32_t i = 0; i < m->extent_count; i++, at += SPOOL_EXTENT_ENTRY) {
+        const struct spool_extent *e = &m->extents[i];
+
+        spool_extent_entry_encode(e->segment->number, e->offset, e->body_len, at);
+    }
+    return at;
+}
+
+/* Fills `record` up to `room`; answers its length. */
+static uint32_t fill_part(struct spool_log *log, uint8_t *record, uint32_t room)
+{
+    uint8_t *at = record + SPOOL_RECORD_HEADER_LEN;
+    struct spool_message *m;
+    uint32_t count = 0;
+
+    while (count < PART_MESSAGES && (m = next_message(log)) != NULL) {
+        size_t len = spool_part_entry_len(m->recipient_count, m->extent_count);
+
+        /* A copy that compaction made since BEGIN stands in the log itself, and says where. */
+        if (!(m->spool_state & SPOOL_M_APPENDED)) {
+            if (len > room - (size_t)(at - record))
+                break;
+            at = put_entry(m, at);
+            count++;
+        }
+        mark_done(m);
+    }
+    uint32_t len = (uint32_t)(at - record);
+    spool_record_seal(record, SPOOL_RECORD_PART, len, count, log->check.number,
+                      crc32c(0, record + SPOOL_RECORD_HEADER_LEN, len - SPOOL_RECORD_HEADER_LEN));
+    log->check.entries += count;
+    return len;
+}
+
+static void append_part(struct spool_log *log)
+{
+    struct spool *s = log->spool;
+    struct spool_message *m = next_message(log);
+    size_t room = PART_BYTES;
+
+    if (m) {
+        /* One message with very many recipients may need more than a part usually has. */
+        size_t least =
+            SPOOL_RECORD_HEADER_LEN + spool_part_entry_len(m->recipient_count, m->extent_count);
+        room = room < least ? least : room;
+        room = room > s->record_max ? s->record_max : room;
+        ASSERT(least <= room);
+        uint8_t *record = spool_batch_reserve(log, (uint32_t)room);
+        if (!record)
+            return;
+        uint32_t len = fill_part(log, record, (uint32_t)room);
+        if (len > SPOOL_RECORD_HEADER_LEN) {
+            (void)spool_batch_add(log, len, NULL);
+            log->check.parts++;
+        }
+    }
+    if (!next_message(log) && append_mark(log, SPOOL_RECORD_END, log->check.parts, PENDING_END))
+        log->check.state = CHECKPOINT_ENDED;
+}
+
+void spool_checkpoint_step(struct spool_log *log)
+{
+    struct spool_checkpoint *c = &log->check;
+
+    switch (c->state) {
+    case CHECKPOINT_NONE:
+        if (!log->spool->stopping && log->active && !log->failed && (c->wanted || due_by_need(log)))
+            begin(log);
+        return;
+    case CHECKPOINT_PARTS:
+        /* One part at a time: it is background work. */
+        if (!log->failed && !log->spool->stopping && list_empty(&log->closed))
+            append_part(log);
+        return;
+    case CHECKPOINT_BEGUN:
+    case CHECKPOINT_ENDED: return;
+    }
+}
+
+void spool_checkpoint_stable(struct spool_pending *p, struct spool_batch *b)
+{
+    struct spool_log *log = b->log;
+    struct spool_checkpoint *c = &log->check;
+
+    if (p->kind == PENDING_BEGIN) {
+        ASSERT(c->state == CHECKPOINT_BEGUN);
+        c->begin = (struct spool_position){b->segment->number, b->offset};
+        c->state = CHECKPOINT_PARTS;
+        return;
+    }
+    ASSERT(c->state == CHECKPOINT_ENDED);
+    c->state = CHECKPOINT_NONE;
+    /* The next batch header says so, and when that is stable old segments may go. */
+    log->checkpoint = c->begin;
+    log->spool->counters.checkpoints++;
+}

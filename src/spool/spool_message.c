@@ -1,0 +1,221 @@
+/*
+ * spool_message: messages in memory and what becomes of their recipients. Memory changes at once, the
+ * outcome record follows in the next group commit; what a crash in between loses is one attempt.
+ */
+#include "base_crc32c.h"
+#include "spool_priv.h"
+
+/* Recipients that a message of each pool has room for. */
+static const uint32_t pool_room[SPOOL_POOLS] = {1, 4, 16};
+
+enum { OUTCOME_RECORD_MAX = 32 << 10 }; /* more outcomes at once are several records */
+
+static struct pool *pool_for(struct spool *s, uint32_t recipient_count)
+{
+    for (int i = 0; i < SPOOL_POOLS; i++) {
+        if (recipient_count <= pool_room[i])
+            return &s->message_pools[i];
+    }
+    return NULL;
+}
+
+static size_t message_size(uint32_t recipient_count)
+{
+    return sizeof(struct spool_message) + (size_t)recipient_count * sizeof(struct spool_recipient);
+}
+
+struct spool_message *spool_message_create(struct spool *s, uint32_t recipient_count)
+{
+    struct pool *pool = pool_for(s, recipient_count);
+    struct spool_message *m = pool ? pool_get(pool) : mem_zalloc(message_size(recipient_count));
+
+    m->recipient_count = recipient_count;
+    m->recipients_left = recipient_count;
+    list_init(&m->in_segment);
+    list_init(&m->in_slot);
+    return m;
+}
+
+void spool_message_free(struct spool *s, struct spool_message *m)
+{
+    struct pool *pool = pool_for(s, m->recipient_count);
+
+    mem_free(m->extents);
+    m->extents = NULL;
+    if (pool)
+        pool_put(pool, m);
+    else
+        mem_free(m);
+}
+
+/* ---- the table ---------------------------------------------------------------------------- */
+
+static struct spool_message *of_node(const struct hash_node *node)
+{
+    return container_of(node, struct spool_message, by_id);
+}
+
+static bool match_id(const struct hash_node *node, const void *key)
+{
+    return of_node(node)->id == *(const uint64_t *)key;
+}
+
+struct spool_message *spool_find(struct spool *s, uint64_t id)
+{
+    struct hash_node *node = hash_table_find(&s->messages, hash_u64(id), match_id, &id);
+
+    return node ? of_node(node) : NULL;
+}
+
+void spool_message_insert(struct spool *s, struct spool_message *m)
+{
+    hash_table_insert(&s->messages, &m->by_id, hash_u64(m->id));
+    s->counters.messages++;
+}
+
+struct each {
+    bool (*visit)(struct spool_message *m, void *context);
+    void *context;
+};
+
+static bool each_node(struct hash_node *node, void *context)
+{
+    struct each *each = context;
+
+    return each->visit(of_node(node), each->context);
+}
+
+void spool_each(struct spool *s, bool (*visit)(struct spool_message *m, void *context),
+                void *context)
+{
+    struct each each = {visit, context};
+
+    hash_table_each(&s->messages, each_node, &each);
+}
+
+void spool_message_cool(struct spool_message *m)
+{
+    m->hot = NULL;
+    list_remove(&m->in_slot);
+}
+
+void spool_message_kill(struct spool *s, struct spool_message *m, uint64_t ticket)
+{
+    ASSERT(m->pins == 0);
+    if (m->spool_state & SPOOL_M_MOVING)
+        spool_compact_forget(m->segment->log, m);
+    hash_table_remove(&s->messages, &m->by_id);
+    s->counters.messages--;
+    spool_message_unlink(m, ticket);
+    if (m->hot)
+        spool_message_cool(m);
+    spool_message_free(s, m);
+}
+
+/* ---- outcomes ----------------------------------------------------------------------------- */
+
+static void outcome_apply(struct spool_message *m, const struct spool_outcome *o)
+{
+    ASSERT(o->recipient < m->recipient_count);
+    struct spool_recipient *r = &m->recipients[o->recipient];
+
+    ASSERT(r->state == SPOOL_RECIPIENT_WAITING);
+    r->state = o->state;
+    r->due_s = o->due_s;
+    if (o->counts && r->attempts < UINT16_MAX)
+        r->attempts++;
+    if (o->state != SPOOL_RECIPIENT_WAITING) {
+        ASSERT(m->recipients_left > 0);
+        m->recipients_left--;
+    }
+}
+
+static struct slice outcome_text(const struct spool_outcome *o)
+{
+    return slice_head(o->text, SPOOL_OUTCOME_TEXT_MAX);
+}
+
+static void outcome_encode(const struct spool_message *m, const struct spool_outcome *outcomes,
+                           uint32_t count, uint32_t len, uint8_t *record)
+{
+    uint8_t *at = record + SPOOL_RECORD_HEADER_LEN;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct spool_outcome *o = &outcomes[i];
+        struct spool_outcome_entry e = {
+            .recipient = o->recipient,
+            .state = o->state,
+            .counts = o->counts,
+            .attempts = m->recipients[o->recipient].attempts,
+            .due_s = o->due_s,
+            .text = outcome_text(o),
+        };
+
+        at += spool_outcome_entry_encode(&e, at);
+    }
+    ASSERT(at == record + len);
+    spool_record_seal(record, SPOOL_RECORD_OUTCOME, len, count, m->id,
+                      crc32c(0, record + SPOOL_RECORD_HEADER_LEN, len - SPOOL_RECORD_HEADER_LEN));
+}
+
+/* Into the open batch, or in line for it. Answers the ticket. */
+static uint64_t outcome_append(struct spool_log *log, const struct spool_message *m,
+                               const struct spool_outcome *outcomes, uint32_t count, uint32_t len)
+{
+    uint8_t *place = spool_batch_reserve(log, len);
+
+    if (place) {
+        outcome_encode(m, outcomes, count, len, place);
+        return spool_batch_add(log, len, NULL);
+    }
+    struct spool_deferred *d = mem_alloc(sizeof(*d) + len);
+    d->len = len;
+    outcome_encode(m, outcomes, count, len, d->record);
+    list_init(&d->node);
+    list_push_back(&log->deferred, &d->node);
+    return log->ticket + ++log->deferred_count;
+}
+
+static uint32_t outcome_len(const struct spool_outcome *o)
+{
+    return SPOOL_OUTCOME_ENTRY + (uint32_t)outcome_text(o).len;
+}
+
+void spool_outcomes(struct spool *s, struct spool_message *m, const struct spool_outcome *outcomes,
+                    uint32_t count)
+{
+    struct spool_log *log = m->segment->log;
+    uint32_t max = s->record_max < OUTCOME_RECORD_MAX ? s->record_max : OUTCOME_RECORD_MAX;
+    uint64_t ticket = 0;
+
+    ASSERT(m->recipients_left > 0);
+    for (uint32_t i = 0; i < count; i++)
+        outcome_apply(m, &outcomes[i]);
+    for (uint32_t from = 0; from < count;) {
+        uint32_t len = SPOOL_RECORD_HEADER_LEN, to = from;
+
+        while (to < count && len + outcome_len(&outcomes[to]) <= max)
+            len += outcome_len(&outcomes[to++]);
+        ticket = outcome_append(log, m, outcomes + from, to - from, len);
+        from = to;
+    }
+    s->counters.outcomes += count;
+    if (m->recipients_left == 0)
+        spool_message_kill(s, m, ticket);
+}
+
+void spool_outcomes_step(struct spool_log *log)
+{
+    while (!list_empty(&log->deferred)) {
+        struct spool_deferred *d = container_of(log->deferred.next, struct spool_deferred, node);
+        uint8_t *place = spool_batch_reserve_deferred(log, d->len);
+
+        if (!place)
+            return;
+        memcpy(place, d->record, d->len);
+        (void)spool_batch_add(log, d->len, NULL); /* the ticket that was promised */
+        list_remove(&d->node);
+        log->deferred_count--;
+        mem_free(d);
+    }
+}
