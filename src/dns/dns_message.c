@@ -1,0 +1,289 @@
+/*
+ * dns_message: finds what was asked for in the bytes of a reply (RFC 1035 4). The bytes come from
+ * anybody: every length is checked, and every pointer of a compressed name leads to an earlier place.
+ */
+#include "base_codec.h"
+#include "dns_priv.h"
+
+enum {
+    HEADER_LEN = 12,
+    CLASS_IN = 1,
+    TYPE_NS = 2,
+    TYPE_CNAME = 5,
+    TYPE_SOA = 6,
+    CNAMES_MAX = 12, /* of a chain */
+    RCODE_OK = 0,
+    RCODE_NO_NAME = 3,
+};
+
+struct record {
+    char owner[DNS_NAME_MAX];
+    uint16_t type;
+    uint16_t class;
+    uint32_t ttl_s;
+    size_t data_at;
+    size_t data_len;
+};
+
+struct message {
+    struct slice bytes;
+    size_t answers_at;
+    uint16_t answer_count;
+    uint16_t authority_count;
+    unsigned rcode;
+};
+
+static uint16_t get16(struct slice m, size_t at)
+{
+    return (uint16_t)(m.data[at] << 8 | m.data[at + 1]);
+}
+
+static uint32_t get32(struct slice m, size_t at)
+{
+    return (uint32_t)get16(m, at) << 16 | get16(m, at + 2);
+}
+
+static bool has(struct slice m, size_t at, size_t count)
+{
+    return at <= m.len && m.len - at >= count;
+}
+
+/* A label's bytes as text. What no name of ours holds becomes '?', so that it equals none and cannot be
+ * asked for. */
+static bool append_label(struct slice label, char *out, size_t *len)
+{
+    if (*len + (*len > 0) + label.len >= DNS_NAME_MAX)
+        return false;
+    if (*len > 0)
+        out[(*len)++] = '.';
+    for (size_t i = 0; i < label.len; i++) {
+        uint8_t c = label.data[i];
+        if (!dns_name_byte(c))
+            c = '?';
+        out[(*len)++] = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+    }
+    return true;
+}
+
+/* Reads the name at *at and moves behind it. The root is "". */
+static bool get_name(struct slice m, size_t *at, char out[DNS_NAME_MAX])
+{
+    size_t from = *at, lowest = *at, len = 0;
+    bool jumped = false;
+
+    for (;;) {
+        uint8_t head;
+        if (!has(m, from, 1))
+            return false;
+        head = m.data[from];
+        if (head >= 0xc0) {
+            if (!has(m, from, 2))
+                return false;
+            if (!jumped)
+                *at = from + 2;
+            jumped = true;
+            from = get16(m, from) & 0x3fff;
+            if (from >= lowest)
+                return false;
+            lowest = from;
+        } else if (head >= 0x40) {
+            return false; /* no such kind of label */
+        } else if (head == 0) {
+            if (!jumped)
+                *at = from + 1;
+            out[len] = '\0';
+            return true;
+        } else {
+            if (!has(m, from + 1, head)
+                || !append_label(slice_of(m.data + from + 1, head), out, &len))
+                return false;
+            from += 1u + head;
+        }
+    }
+}
+
+static bool get_record(struct slice m, size_t *at, struct record *out)
+{
+    if (!get_name(m, at, out->owner) || !has(m, *at, 10))
+        return false;
+    out->type = get16(m, *at);
+    out->class = get16(m, *at + 2);
+    out->ttl_s = get32(m, *at + 4);
+    if (out->ttl_s > INT32_MAX)
+        out->ttl_s = 0; /* RFC 2181 8 */
+    out->data_len = get16(m, *at + 8);
+    out->data_at = *at + 10;
+    *at = out->data_at + out->data_len;
+    return has(m, out->data_at, out->data_len);
+}
+
+static bool get_header(struct slice bytes, struct message *out)
+{
+    char name[DNS_NAME_MAX];
+    uint16_t questions;
+    size_t at = HEADER_LEN;
+
+    if (!has(bytes, 0, HEADER_LEN) || (bytes.data[2] & 0x80) == 0)
+        return false;
+    questions = get16(bytes, 4);
+    for (uint16_t i = 0; i < questions; i++) {
+        if (!get_name(bytes, &at, name) || !has(bytes, at, 4))
+            return false;
+        at += 4;
+    }
+    *out = (struct message){.bytes = bytes,
+                            .answers_at = at,
+                            .answer_count = get16(bytes, 6),
+                            .authority_count = get16(bytes, 8),
+                            .rcode = bytes.data[3] & 0x0f};
+    return true;
+}
+
+/* Where the authority section begins; false if the answers do not hold together. */
+static bool skip_answers(const struct message *m, size_t *out_at)
+{
+    struct record r;
+    size_t at = m->answers_at;
+
+    for (uint16_t i = 0; i < m->answer_count; i++) {
+        if (!get_record(m->bytes, &at, &r))
+            return false;
+    }
+    *out_at = at;
+    return true;
+}
+
+/* Replaces `name` by what it is an alias of, as far as the answers tell. */
+static bool follow_aliases(const struct message *m, char name[DNS_NAME_MAX], uint32_t *ttl_s)
+{
+    struct record r;
+
+    for (int depth = 0; depth < CNAMES_MAX; depth++) {
+        size_t at = m->answers_at, data_at;
+        bool found = false;
+        for (uint16_t i = 0; i < m->answer_count && !found; i++) {
+            if (!get_record(m->bytes, &at, &r))
+                return false;
+            found = r.type == TYPE_CNAME && r.class == CLASS_IN && strcmp(r.owner, name) == 0;
+        }
+        if (!found)
+            return true;
+        data_at = r.data_at;
+        if (!get_name(m->bytes, &data_at, name) || data_at != r.data_at + r.data_len)
+            return false;
+        if (r.ttl_s < *ttl_s)
+            *ttl_s = r.ttl_s;
+    }
+    return false;
+}
+
+static bool take_mx(const struct message *m, const struct record *r, struct buf *out)
+{
+    struct dns_mx mx = {0};
+    size_t at = r->data_at + 2;
+
+    if (r->data_len < 3 || !get_name(m->bytes, &at, mx.host) || at != r->data_at + r->data_len)
+        return false;
+    mx.preference = get16(m->bytes, r->data_at);
+    return buf_append(out, &mx, sizeof(mx));
+}
+
+static bool take_address(const struct message *m, const struct record *r, struct buf *out)
+{
+    size_t len = r->type == DNS_TYPE_A ? 4 : 16;
+    struct ip_addr ip = {{0}};
+
+    if (r->data_len != len)
+        return false;
+    if (len == 4)
+        memset(ip.bytes + 10, 0xff, 2);
+    memcpy(ip.bytes + 16 - len, m->bytes.data + r->data_at, len);
+    return buf_append(out, &ip, sizeof(ip));
+}
+
+static bool collect(const struct message *m, enum dns_type type, const char *name,
+                    struct dns_part *out)
+{
+    struct record r;
+    size_t at = m->answers_at;
+    unsigned taken = 0;
+
+    for (uint16_t i = 0; i < m->answer_count && taken < DNS_RECORDS_MAX; i++) {
+        if (!get_record(m->bytes, &at, &r))
+            return false;
+        if (r.type != type || r.class != CLASS_IN || strcmp(r.owner, name) != 0)
+            continue;
+        if (type == DNS_TYPE_MX ? !take_mx(m, &r, &out->records)
+                                : !take_address(m, &r, &out->records))
+            return false;
+        if (r.ttl_s < out->ttl_s)
+            out->ttl_s = r.ttl_s;
+        taken++;
+    }
+    return true;
+}
+
+static bool get_soa_minimum(struct slice m, const struct record *r, uint32_t *out)
+{
+    char name[DNS_NAME_MAX];
+    size_t at = r->data_at;
+
+    if (!get_name(m, &at, name) || !get_name(m, &at, name) || !has(m, at, 20)
+        || at + 20 != r->data_at + r->data_len)
+        return false;
+    *out = get32(m, at + 16);
+    return true;
+}
+
+/* There is nothing: how long that holds (RFC 2308 5). A referral says nothing about the name at all: the
+ * server was asked for recursion and does not do it. */
+static bool read_absence(const struct message *m, struct dns_part *out)
+{
+    bool soa = false, referral = false;
+    struct record r;
+    size_t at;
+
+    out->ttl_s = DNS_TTL_NEGATIVE_S;
+    if (!skip_answers(m, &at))
+        return false;
+    for (uint16_t i = 0; i < m->authority_count && !soa; i++) {
+        uint32_t minimum;
+        if (!get_record(m->bytes, &at, &r))
+            return false;
+        referral |= r.type == TYPE_NS;
+        if (r.type != TYPE_SOA || !get_soa_minimum(m->bytes, &r, &minimum))
+            continue;
+        soa = true;
+        out->ttl_s = minimum < r.ttl_s ? minimum : r.ttl_s;
+    }
+    return soa || !referral || m->rcode == RCODE_NO_NAME || m->answer_count > 0;
+}
+
+static enum dns_status parse(struct slice bytes, enum dns_type type, const char *name,
+                             struct dns_part *out)
+{
+    struct message m;
+    char canonical[DNS_NAME_MAX];
+
+    if (!get_header(bytes, &m) || (m.rcode != RCODE_OK && m.rcode != RCODE_NO_NAME))
+        return DNS_TEMPORARY;
+    if (m.rcode == RCODE_NO_NAME)
+        return read_absence(&m, out) ? DNS_NO_NAME : DNS_TEMPORARY;
+    memcpy(canonical, name, strlen(name) + 1);
+    out->ttl_s = UINT32_MAX;
+    if (!follow_aliases(&m, canonical, &out->ttl_s) || !collect(&m, type, canonical, out))
+        return DNS_TEMPORARY;
+    if (buf_len(&out->records) > 0)
+        return DNS_OK;
+    return read_absence(&m, out) ? DNS_NO_DATA : DNS_TEMPORARY;
+}
+
+void dns_message_parse(struct slice message, enum dns_type type, const char *name,
+                       struct dns_part *out)
+{
+    *out = (struct dns_part){0};
+    buf_init(&out->records, 0);
+    out->status = parse(message, type, name, out);
+    if (out->status != DNS_OK)
+        buf_finish(&out->records);
+}
