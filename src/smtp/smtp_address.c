@@ -112,7 +112,8 @@ static bool is_ipv4(struct slice text)
     return c.at == c.end;
 }
 
-/* General-address-literal = Standardized-tag ":" 1*dcontent */
+/* General-address-literal = Standardized-tag ":" 1*dcontent. Of dcontent without what would end or
+ * quote something wherever the address is shown: no tag is registered that could need it. */
 static bool is_general(struct slice text)
 {
     ptrdiff_t colon = slice_find(text, ':');
@@ -125,7 +126,7 @@ static bool is_general(struct slice text)
     if (text.data[colon - 1] == '-')
         return false;
     for (size_t i = (size_t)colon + 1; i < text.len; i++)
-        if (text.data[i] < 33 || text.data[i] > 126 || (text.data[i] >= '[' && text.data[i] <= ']'))
+        if (text.data[i] < 33 || text.data[i] > 126 || strchr("[\\]<>@\"", text.data[i]) != NULL)
             return false;
     return true;
 }

@@ -138,6 +138,7 @@ enum smtp_dot_result smtp_dot_decode(struct smtp_dot *dot, struct slice *in, str
         case DOT_CR:
             if (c == '\n') {
                 slice_advance(in, 1);
+                dot->state = LINE_START;
                 return SMTP_DOT_END;
             }
             *body = bare_cr(dot);

@@ -21,20 +21,6 @@ void smtp_server_begin_data(struct smtp_server *s)
     smtp_dot_init(&s->dot, s->options->bare_newline == SMTP_BARE_NEWLINE_NORMALIZE);
 }
 
-static enum smtp_intent end_of_data(struct smtp_server *s, struct buf *out)
-{
-    const struct smtp_reply *refusal = s->data_refusal;
-
-    s->state = SERVER_COMMAND;
-    if (refusal == NULL)
-        return smtp_server_ask(s, SMTP_END_DATA);
-    smtp_server_reset(s);
-    if (refusal->code == 421)
-        return smtp_server_hang_up(s, refusal, out);
-    smtp_server_say(s, refusal, out);
-    return SMTP_REPLIED;
-}
-
 /* Whether the bytes decoded so far may be a message. */
 static const struct smtp_reply *judge(const struct smtp_server *s)
 {
@@ -44,6 +30,23 @@ static const struct smtp_reply *judge(const struct smtp_server *s)
     if (s->options->message_size_max != 0 && s->data_size > s->options->message_size_max)
         return &too_big;
     return NULL;
+}
+
+static enum smtp_intent end_of_data(struct smtp_server *s, struct buf *out)
+{
+    const struct smtp_reply *refusal = s->data_refusal;
+
+    /* What is wrong with the whole, so that the reply does not hang on what was noticed first. */
+    if (refusal == &too_big || refusal == &bare_newline)
+        refusal = judge(s);
+    s->state = SERVER_COMMAND;
+    if (refusal == NULL)
+        return smtp_server_ask(s, SMTP_END_DATA);
+    smtp_server_reset(s);
+    if (refusal->code == 421)
+        return smtp_server_hang_up(s, refusal, out);
+    smtp_server_say(s, refusal, out);
+    return SMTP_REPLIED;
 }
 
 enum smtp_intent smtp_server_data(struct smtp_server *s, struct slice *in, struct buf *out)

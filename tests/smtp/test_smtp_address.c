@@ -65,6 +65,7 @@ static const struct {
     {"<a@[IPv6:1::2::3]>", 0, SMTP_ADDRESS_SYNTAX},
     {"<a@[x-:thing]>", 0, SMTP_ADDRESS_SYNTAX},
     {"<a@[tag:]>", 0, SMTP_ADDRESS_SYNTAX},
+    {"<a@[tag:<b@c>]>", 0, SMTP_ADDRESS_SYNTAX},
     {"<a@[192.0.2.1>", 0, SMTP_ADDRESS_SYNTAX},
     {"<a@[192.0.2.1]x>", 0, SMTP_ADDRESS_SYNTAX},
     {"<a@b", 0, SMTP_ADDRESS_SYNTAX},

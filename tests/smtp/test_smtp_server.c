@@ -221,6 +221,8 @@ static const struct dialog_case smuggling[] = {
          BEGUN "{a@b>c@d|a\r\n .\r\n" SMUGGLED "}\n" TAKEN OK),
     CASE("CRLF dot dot CRLF", BEGIN "a\r\n..\r\n" SMUGGLED DOT "NOOP\r\n",
          BEGUN "{a@b>c@d|a\r\n.\r\n" SMUGGLED "}\n" TAKEN OK),
+    CASE("too big as well", BEGIN A500 A500 "a\r\na\nb\r\n" DOT "NOOP\r\n",
+         BEGUN "{void}\n" NEWLINE OK),
     CASE("the refused message's true end is the end", BEGIN "a\nb\r\n" DOT MAIL RCPT DATA DOT,
          BEGUN "{void}\n" NEWLINE MAIL_OK RCPT_OK GO "{a@b>c@d|}\n" TAKEN),
 };
