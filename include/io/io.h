@@ -145,14 +145,15 @@ enum io_socket_flags {
 enum io_poll_events { IO_POLL_IN = 1, IO_POLL_OUT = 2 };
 
 struct io_counters {
-    uint64_t waits;      /* calls into the kernel */
-    uint64_t submitted;  /* ops */
-    uint64_t completed;  /* completions */
-    uint64_t overflows;  /* completion queue overflows seen */
-    uint64_t starved;    /* recvs that had to wait for a buffer to come back */
-    uint64_t lent_out;   /* buffers lent now */
-    uint64_t bytes_send; /* by plain send, by copy */
-    uint64_t bytes_zerocopy;
+    uint64_t waits;     /* calls into the kernel */
+    uint64_t submitted; /* ops */
+    uint64_t completed; /* completions */
+    uint64_t overflows; /* completion queue overflows seen */
+    uint64_t starved;   /* recvs that had to wait for a buffer to come back */
+    uint64_t lent_out;  /* buffers lent now */
+    /* Each byte sent counts in one of these: */
+    uint64_t bytes_send;            /* by plain send, by copy */
+    uint64_t bytes_zerocopy;        /* without a copy, as far as the kernel can tell */
     uint64_t bytes_zerocopy_copied; /* asked for zero copy, copied by the kernel */
 };
 

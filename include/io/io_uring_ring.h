@@ -19,7 +19,8 @@ struct io_uring_options {
 };
 
 /* NULL on failure: *out_error then holds a clear text in one line for the operator (cause and remedy:
- * EPERM, ENOSYS, ENOMEM and EINVAL are told apart), and *out_exit a sysexits code. */
+ * EPERM, ENOSYS, ENOMEM and EINVAL are told apart), and *out_exit a sysexits code. On success
+ * *out_error may hold a warning to log: the memory could not be registered, so it is slower. */
 struct io *io_uring_create(const struct io_uring_options *options, struct buf *out_error,
                            int *out_exit);
 /* On the thread that will own it. 0 or a negative errno. */
