@@ -104,7 +104,7 @@ void smtp_server_answer(struct smtp_server *s, const struct smtp_reply *reply, s
 void smtp_server_refuse_data(struct smtp_server *s, const struct smtp_reply *reply);
 
 /* Ends the session from outside (timeout, shutdown, too many clients): appends `reply`, 421 or 554,
- * and every later call answers SMTP_CLOSE. */
+ * and every later call answers SMTP_CLOSE. An answer that comes afterwards goes nowhere. */
 void smtp_server_close(struct smtp_server *s, const struct smtp_reply *reply, struct buf *out);
 
 /* A body is being read, so that the data timeout holds (RFC 5321 4.5.3.2). */

@@ -190,8 +190,8 @@ static enum smtp_client_event take_data(struct smtp_client *c, struct buf *out)
         c->stage = SMTP_STAGE_BODY;
         return SMTP_CLIENT_SEND_BODY;
     }
-    /* "The client ... has to be prepared to send an empty message" (RFC 2920 3.1). How many replies
-     * LMTP owes for nobody is not written anywhere. */
+    /* DATA may be accepted though no RCPT was: then a single dot is due (RFC 2920 3.1). Not so in LMTP,
+     * where it MUST fail, so that nobody knows how many replies would follow (RFC 2033 4.2). */
     if (c->options->lmtp)
         return smtp_client_fail(c, true);
     (void)buf_append_str(out, ".\r\n");

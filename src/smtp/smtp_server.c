@@ -196,6 +196,8 @@ void smtp_server_answer(struct smtp_server *s, const struct smtp_reply *reply, s
     enum smtp_intent asked = (enum smtp_intent)s->pending;
     bool yes = reply == NULL || smtp_reply_class(reply) < 4;
 
+    if (s->state == SERVER_CLOSED)
+        return; /* closed from outside meanwhile, with the last word said */
     s->pending = 0;
     if (reply != NULL && reply->code == 421) {
         (void)smtp_server_hang_up(s, reply, out);

@@ -329,6 +329,25 @@ START_TEST(test_close)
 }
 END_TEST
 
+/* Closed while the caller thinks about an intent: his answer comes too late. */
+START_TEST(test_close_unanswered)
+{
+    const struct smtp_server_options options = {.hostname = SLICE_LITERAL("mx.example")};
+    struct smtp_server s;
+    struct slice in = SLICE_LITERAL("EHLO a\r\nNOOP\r\n");
+    struct buf out;
+
+    buf_init(&out, 0);
+    smtp_server_init(&s, &options);
+    ck_assert_int_eq(smtp_server_next(&s, &in, &out), SMTP_CHECK_HELO);
+    smtp_server_close(&s, &SMTP_REPLY(421, 4, 3, 2, "Shutting down"), &out);
+    smtp_server_answer(&s, NULL, &out);
+    ck_assert_int_eq(smtp_server_next(&s, &in, &out), SMTP_CLOSE);
+    ck_assert(slice_equal(buf_slice(&out), slice_str("421 Shutting down\r\n")));
+    buf_finish(&out);
+}
+END_TEST
+
 /* Asked twice without an answer between: a bug of the caller. */
 START_TEST(test_unanswered)
 {
@@ -356,6 +375,7 @@ Suite *smtp_server_suite(void)
     tcase_add_loop_test(t, test_normalizing, 0, sizeof(normalizing) / sizeof(normalizing[0]));
     tcase_add_test(t, test_without_extensions);
     tcase_add_test(t, test_close);
+    tcase_add_test(t, test_close_unanswered);
     if (getenv("CK_FORK") == NULL)
         tcase_add_test_raise_signal(t, test_unanswered, SIGABRT);
     suite_add_tcase(s, t);
