@@ -327,11 +327,18 @@ END_TEST
 
 /* --- our own asserts -------------------------------------------------------------------------- */
 
+/* These end before their world is closed. */
+static void leave_no_directory(void)
+{
+    ck_assert_int_eq(rmdir(world->dir), 0);
+}
+
 START_TEST(test_abort_when_an_op_is_submitted_twice)
 {
     struct io_op op = {0};
     struct io_stat st;
 
+    leave_no_directory();
     io_stat(world->io, &op, world->dir, &st);
     io_stat(world->io, &op, world->dir, &st);
 }
@@ -342,6 +349,7 @@ START_TEST(test_abort_when_bytes_are_returned_twice)
     struct stream_pair pair;
     struct probe p;
 
+    leave_no_directory();
     world_stream_pair(&pair);
     ck_assert_int_eq(run_send(pair.client, slice_str("x"), 0), 1);
     probe_init(&p);
@@ -358,6 +366,8 @@ START_TEST(test_abort_when_a_direct_write_is_not_aligned)
     int fd = run_open(world_path("file"), IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_DIRECT);
 
     ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(run_unlink(world_path("file")), 0);
+    leave_no_directory();
     (void)run_write(fd, memory + 1, IO_ALIGN, 0, 0);
 }
 END_TEST
@@ -367,6 +377,7 @@ START_TEST(test_abort_when_destroyed_with_an_op_in_flight)
     struct stream_pair pair;
     struct probe p;
 
+    leave_no_directory();
     world_stream_pair(&pair);
     probe_init(&p);
     io_recv(world->io, &p.op, pair.server);
