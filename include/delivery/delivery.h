@@ -1,0 +1,102 @@
+/*
+ * delivery: from a message that is due to an outcome for each of its recipients.
+ *
+ * The shard that holds a message (its origin) reads the envelope, routes each recipient and makes
+ * tasks: the recipients of one message that go the same way. Mailboxes, discard and reject are done on
+ * the origin itself; a task for a remote site is posted to the shard that owns the site (hash of the
+ * host, or of the set of MX hosts), since that shard alone holds the site's connections, limits and
+ * back-off. A finished task goes back to its origin, which records outcomes, decides about retries and
+ * writes bounces. While a task is away its message is pinned.
+ */
+#ifndef DELIVERY_H
+#define DELIVERY_H
+
+#include "base_wheel.h"
+#include "conf.h"
+#include "dns.h"
+#include "io.h"
+#include "queue.h"
+#include "spool.h"
+
+struct delivery;
+
+enum delivery_status {
+    DELIVERY_PENDING,
+    DELIVERY_DONE,      /* the next hop, or the mailbox, has taken it */
+    DELIVERY_DEFERRED,  /* a temporary failure: an attempt that counts */
+    DELIVERY_FAILED,    /* permanent */
+    DELIVERY_POSTPONED, /* not tried (the site has enough waiting): in `postpone_ms` again */
+};
+
+enum { DELIVERY_TEXT_MAX = 512 };
+
+struct delivery_recipient {
+    uint32_t index; /* in the message */
+    struct slice address;
+    uint8_t status;       /* enum delivery_status */
+    uint16_t code;        /* of the reply that decided; 0: none */
+    uint16_t enhanced[3]; /* class 0: none */
+    struct slice text;    /* the remote's words, or ours; owned by the task */
+};
+
+/* One allocation. Owned by whoever has it: origin, mailbox, or the site's shard. */
+struct delivery_task {
+    struct list node; /* its owner's: a lane, a mailbox */
+    unsigned origin;  /* shard */
+    bool returning;   /* finished: on its way back to the origin */
+    bool resolved;    /* `site` is the set of MX hosts; else the domain is to be asked first */
+    struct queue_entry *entry; /* opaque but to the origin */
+    uint64_t id;               /* of the message */
+    struct spool_ref ref;
+    uint64_t size; /* of the body */
+    uint16_t flags; /* enum spool_message_flags */
+    const struct conf_route *route;
+    const struct conf_destination *to; /* `to_count` of them, in order of preference */
+    uint32_t to_count;
+    uint32_t to_next;      /* the one being tried */
+    struct slice domain;   /* of the recipients, lower case; for mx */
+    struct slice sender;
+    struct slice site;     /* key of the site that it was posted to; the site's shard made it */
+    uint64_t postpone_ms;
+    char remote[256];      /* host[ip]:port that took or refused it, for log and bounce */
+    uint32_t recipient_count;
+    struct delivery_recipient recipients[];
+};
+
+struct delivery_counters {
+    uint64_t delivered, deferred, bounced, postponed; /* recipients */
+    uint64_t bounces_sent;                            /* messages made */
+    uint64_t attempts, connections, connections_failed, connections_open, connections_idle;
+    uint64_t connections_reused;
+    uint64_t bytes_hot, bytes_cold; /* sent from memory; read from the log first */
+    uint64_t sites, tasks_waiting;
+};
+
+struct delivery_options {
+    const struct conf *conf;
+    struct io *io;
+    struct wheel *wheel;
+    struct queue *queue;
+    struct spool *spool;
+    struct dns *dns;
+    unsigned shard, shards;
+    uint64_t seed;
+    /* Hands a task to another shard; it arrives there in delivery_receive(). */
+    void (*post)(void *context, unsigned shard, struct delivery_task *task);
+    /* A bounce was made stable and is in the queue: an accepted message for the counters. */
+    void *context;
+};
+
+struct delivery *delivery_create(const struct delivery_options *options);
+/* From the queue: queue_init's dispatch, with the delivery as context. */
+void delivery_dispatch(void *delivery, struct queue_entry *entry);
+/* From another shard: a task for a site of ours, or one of ours that comes back. */
+void delivery_receive(struct delivery *d, struct delivery_task *task);
+/* No new attempts: waiting tasks go back postponed, transactions under way end by themselves or at
+ * `deadline_ms` at the latest. */
+void delivery_stop(struct delivery *d, uint64_t deadline_ms);
+bool delivery_idle(const struct delivery *d);
+void delivery_destroy(struct delivery *d);
+void delivery_counters(const struct delivery *d, struct delivery_counters *out);
+
+#endif

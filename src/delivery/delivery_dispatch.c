@@ -1,0 +1,249 @@
+/*
+ * delivery_dispatch: reads the envelope of a message that is due, finds for each due recipient the way
+ * it goes, and makes a task of those that go the same way.
+ *
+ * The envelope of a message that was just accepted is in memory and all this happens at once. Else it
+ * is read from the log; a bounded number of such reads are under way.
+ */
+#include <errno.h>
+
+#include "base_log.h"
+#include "base_mem.h"
+#include "delivery_priv.h"
+
+struct dispatch {
+    struct delivery *d;
+    struct queue_entry *entry;
+    struct spool_ref ref;
+    struct spool_reader reader;
+    struct list node; /* waiting for a read slot */
+    bool reading;     /* has one */
+};
+
+/* Where one recipient goes. */
+struct way {
+    const struct conf_destinations *to;
+    const struct conf_route *route;
+    struct slice domain; /* of the address; matters where the way leads to MX hosts */
+    bool by_domain;
+};
+
+/* A task in the making. */
+struct group {
+    struct way way;
+    uint32_t count;
+    size_t text_len;
+    struct delivery_task *task;
+};
+
+static void dispatch_step(struct dispatch *x);
+
+static struct slice domain_of(struct slice address)
+{
+    for (size_t i = address.len; i > 0; i--) {
+        if (address.data[i - 1] == '@')
+            return slice_of(address.data + i, address.len - i);
+    }
+    return SLICE_NULL;
+}
+
+static struct way find_way(const struct conf *conf, struct slice address)
+{
+    struct slice domain = domain_of(address);
+    const struct conf_domain *ours = conf_domain_find(conf, domain);
+    struct way way = {.route = conf_route_find(conf, domain), .domain = domain};
+
+    way.to = ours != NULL ? &ours->to : &way.route->to;
+    for (size_t i = 0; i < way.to->count; i++)
+        way.by_domain |= way.to->items[i].kind == CONF_TO_MX;
+    return way;
+}
+
+static bool same_way(const struct way *a, const struct way *b)
+{
+    return a->to == b->to && a->route == b->route &&
+           (!a->by_domain || slice_equal_nocase(a->domain, b->domain));
+}
+
+static bool is_due(const struct spool_message *m, uint32_t i, uint32_t now_s)
+{
+    return m->recipients[i].state == SPOOL_RECIPIENT_WAITING && m->recipients[i].due_s <= now_s;
+}
+
+/* The last group that takes this recipient, or a new one. Neighbours mostly go the same way. */
+static uint32_t find_group(struct group *groups, uint32_t *count, const struct way *way)
+{
+    for (uint32_t g = *count; g > 0; g--) {
+        if (same_way(&groups[g - 1].way, way) &&
+            groups[g - 1].count < way->route->recipients_per_message)
+            return g - 1;
+    }
+    groups[*count] = (struct group){.way = *way};
+    return (*count)++;
+}
+
+static struct delivery_task *make_task(struct dispatch *x, const struct group *g,
+                                       struct slice sender)
+{
+    const struct spool_message *m = x->entry->message;
+    struct delivery_task *t = delivery_task_create(g->count, g->text_len + sender.len);
+
+    t->origin = x->d->o.shard;
+    t->entry = x->entry;
+    t->id = m->id;
+    t->ref = spool_pin(x->d->o.spool, x->entry->message);
+    t->size = m->body_len;
+    t->flags = m->flags;
+    t->route = g->way.route;
+    t->to = g->way.to->items;
+    t->to_count = (uint32_t)g->way.to->count;
+    t->domain = delivery_task_text(t, g->way.domain, true);
+    t->sender = delivery_task_text(t, sender, false);
+    t->recipient_count = 0; /* counted up as they are filled in */
+    return t;
+}
+
+static void send_tasks(struct dispatch *x, struct slice sender, const struct slice *recipients)
+{
+    const struct spool_message *m = x->entry->message;
+    uint32_t now_s = queue_now_s(x->d->o.queue), group_count = 0, due = 0;
+    struct group *groups;
+    uint32_t *group_of;
+
+    for (uint32_t i = 0; i < m->recipient_count; i++)
+        due += is_due(m, i, now_s);
+    if (due == 0)
+        return;
+    groups = mem_calloc(due, sizeof(*groups));
+    group_of = mem_calloc(m->recipient_count, sizeof(*group_of));
+    for (uint32_t i = 0; i < m->recipient_count; i++) {
+        struct way way;
+        struct group *g;
+        if (!is_due(m, i, now_s))
+            continue;
+        way = find_way(x->d->o.conf, recipients[i]);
+        group_of[i] = find_group(groups, &group_count, &way);
+        g = &groups[group_of[i]];
+        g->text_len += recipients[i].len + (g->count == 0 ? way.domain.len : 0);
+        g->count++;
+    }
+    for (uint32_t i = 0; i < m->recipient_count; i++) {
+        struct group *g = &groups[group_of[i]];
+        struct delivery_recipient *r;
+        if (!is_due(m, i, now_s))
+            continue;
+        if (g->task == NULL)
+            g->task = make_task(x, g, sender);
+        r = &g->task->recipients[g->task->recipient_count++];
+        r->index = i;
+        r->address = delivery_task_text(g->task, recipients[i], false);
+    }
+    /* Only now: a task may end at once, and with the last of them the message. */
+    for (uint32_t g = 0; g < group_count; g++) {
+        queue_hold(x->entry);
+        delivery_task_submit(x->d, groups[g].task);
+    }
+    mem_free(group_of);
+    mem_free(groups);
+}
+
+static void dispatch_end(struct dispatch *x)
+{
+    struct delivery *d = x->d;
+    struct queue_entry *entry = x->entry;
+    bool was_reading = x->reading;
+
+    spool_reader_finish(&x->reader);
+    pool_put(&d->dispatches, x);
+    queue_settled(entry, NULL, 0);
+    if (was_reading) {
+        d->dispatches_reading--;
+        delivery_dispatch_next(d);
+    }
+}
+
+/* The record is damaged or cannot be read: nothing is lost by asking again later, and the operator is
+ * told each time. */
+static void dispatch_unreadable(struct dispatch *x)
+{
+    struct spool_message *m = x->entry->message;
+    uint32_t due_s = queue_next_due_s(x->d->o.queue, m, m->recipients[0].attempts + 1);
+    struct log_record r;
+
+    log_begin(&r, LOG_CRITICAL, "message-unreadable");
+    log_id(&r, "message", m->id);
+    log_errno(&r, -x->reader.error);
+    log_end(&r);
+    for (uint32_t i = 0; i < m->recipient_count; i++) {
+        if (m->recipients[i].state == SPOOL_RECIPIENT_WAITING)
+            m->recipients[i].due_s = due_s;
+    }
+}
+
+static void dispatch_ready(struct spool_reader *r)
+{
+    dispatch_step(container_of(r, struct dispatch, reader));
+}
+
+static void dispatch_step(struct dispatch *x)
+{
+    struct delivery *d = x->d;
+    struct spool_message *m = x->entry->message;
+    struct slice sender;
+
+    if (d->scratch_count < m->recipient_count) {
+        mem_free(d->scratch);
+        d->scratch = mem_calloc(m->recipient_count, sizeof(*d->scratch));
+        d->scratch_count = m->recipient_count;
+    }
+    switch (spool_reader_envelope(&x->reader, &sender, d->scratch, NULL)) {
+    case SPOOL_READ_WAIT: return;
+    case SPOOL_READ_PIECE: send_tasks(x, sender, d->scratch); break;
+    case SPOOL_READ_END:
+    case SPOOL_READ_ERROR: dispatch_unreadable(x); break;
+    }
+    /* The tasks have pins of their own. */
+    spool_unpin(d->o.spool, m, &x->ref);
+    dispatch_end(x);
+}
+
+static void dispatch_begin(struct dispatch *x)
+{
+    x->ref = spool_pin(x->d->o.spool, x->entry->message);
+    spool_reader_begin(&x->reader, x->d->o.io, &x->ref, dispatch_ready);
+    dispatch_step(x);
+}
+
+void delivery_dispatch(void *delivery, struct queue_entry *entry)
+{
+    struct delivery *d = delivery;
+    struct dispatch *x = pool_get(&d->dispatches);
+
+    x->d = d;
+    x->entry = entry;
+    list_init(&x->node);
+    if (entry->message->hot == NULL) {
+        if (d->dispatches_reading >= DELIVERY_READS_MAX) {
+            list_push_back(&d->dispatch_waiting, &x->node);
+            return;
+        }
+        x->reading = true;
+        d->dispatches_reading++;
+    }
+    dispatch_begin(x);
+}
+
+void delivery_dispatch_next(struct delivery *d)
+{
+    struct list *node;
+
+    if (d->dispatches_reading >= DELIVERY_READS_MAX)
+        return;
+    node = list_pop_front(&d->dispatch_waiting);
+    if (node != NULL) {
+        struct dispatch *x = container_of(node, struct dispatch, node);
+        x->reading = true;
+        d->dispatches_reading++;
+        dispatch_begin(x);
+    }
+}

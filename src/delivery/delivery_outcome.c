@@ -1,0 +1,153 @@
+/*
+ * delivery_outcome: at the origin, a task has come home. What is temporary waits or has waited too long,
+ * what is permanent is told to the sender, and everything is recorded in the spool and in the log.
+ */
+#include "base_log.h"
+#include "base_mem.h"
+#include "delivery_priv.h"
+
+static void expire(struct delivery *d, struct delivery_task *t)
+{
+    static const uint16_t expired[3] = {4, 4, 7}; /* RFC 3463: delivery time expired */
+
+    if (!queue_expired(d->o.queue, t->entry->message))
+        return;
+    for (uint32_t i = 0; i < t->recipient_count; i++) {
+        struct delivery_recipient *r = &t->recipients[i];
+        if (r->status != DELIVERY_DEFERRED)
+            continue;
+        r->status = DELIVERY_FAILED;
+        if (r->enhanced[0] == 0)
+            memcpy(r->enhanced, expired, sizeof(expired));
+    }
+}
+
+static const char *status_name(enum delivery_status status)
+{
+    switch (status) {
+    case DELIVERY_PENDING: return "pending";
+    case DELIVERY_DONE: return "delivered";
+    case DELIVERY_DEFERRED: return "deferred";
+    case DELIVERY_FAILED: return "bounced";
+    case DELIVERY_POSTPONED: return "postponed";
+    }
+    UNREACHABLE();
+}
+
+static void log_recipient(const struct delivery_task *t, const struct delivery_recipient *r,
+                          uint32_t due_s)
+{
+    char due[DATE_TEXT_SIZE];
+    struct log_record line;
+
+    if (!log_enabled(r->status == DELIVERY_POSTPONED ? LOG_DEBUG : LOG_INFO))
+        return;
+    log_begin(&line, r->status == DELIVERY_POSTPONED ? LOG_DEBUG : LOG_INFO,
+              status_name((enum delivery_status)r->status));
+    log_id(&line, "message", t->id);
+    log_slice(&line, "from", t->sender);
+    log_slice(&line, "to", r->address);
+    if (t->remote[0] != '\0')
+        log_str(&line, "remote", t->remote);
+    if (r->code != 0)
+        log_u64(&line, "code", r->code);
+    if (r->text.len > 0)
+        log_slice(&line, "reply", r->text);
+    if (due_s != 0) {
+        date_format_iso((uint64_t)due_s * 1000, due);
+        log_str(&line, "next", due);
+    }
+    log_end(&line);
+}
+
+/* The words that the spool keeps for people: "550 5.1.1 No such user". */
+static void outcome_text(const struct delivery_recipient *r, struct buf *out)
+{
+    if (r->code != 0)
+        (void)buf_printf(out, "%u ", (unsigned)r->code);
+    if (r->enhanced[0] != 0)
+        (void)buf_printf(out, "%u.%u.%u ", (unsigned)r->enhanced[0], (unsigned)r->enhanced[1],
+                         (unsigned)r->enhanced[2]);
+    (void)buf_append_slice(out, r->text);
+}
+
+static void fill_outcome(struct delivery *d, struct delivery_task *t, uint32_t i, bool told,
+                         struct spool_outcome *out)
+{
+    const struct delivery_recipient *r = &t->recipients[i];
+    const struct spool_message *m = t->entry->message;
+    uint32_t attempts = m->recipients[r->index].attempts + 1u;
+
+    *out = (struct spool_outcome){.recipient = r->index, .counts = true};
+    switch ((enum delivery_status)r->status) {
+    case DELIVERY_DONE:
+        out->state = SPOOL_RECIPIENT_DELIVERED;
+        d->counters.delivered++;
+        break;
+    case DELIVERY_DEFERRED:
+        out->state = SPOOL_RECIPIENT_WAITING;
+        out->due_s = queue_next_due_s(d->o.queue, m, attempts);
+        d->counters.deferred++;
+        break;
+    case DELIVERY_FAILED:
+        if (told) {
+            out->state = SPOOL_RECIPIENT_BOUNCED;
+            d->counters.bounced++;
+        } else {
+            out->state = SPOOL_RECIPIENT_WAITING;
+            out->due_s = queue_now_s(d->o.queue) + 60;
+        }
+        break;
+    case DELIVERY_POSTPONED:
+        out->state = SPOOL_RECIPIENT_WAITING;
+        out->counts = false;
+        out->due_s = queue_now_s(d->o.queue) + (uint32_t)(t->postpone_ms / 1000);
+        d->counters.postponed++;
+        break;
+    case DELIVERY_PENDING: UNREACHABLE();
+    }
+    log_recipient(t, r, out->due_s);
+}
+
+void delivery_outcome_record(struct delivery *d, struct delivery_task *t, bool told)
+{
+    struct spool_outcome *outcomes = mem_calloc(t->recipient_count, sizeof(*outcomes));
+    struct queue_entry *entry = t->entry;
+    struct buf *texts = mem_calloc(t->recipient_count, sizeof(*texts));
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < t->recipient_count; i++) {
+        struct delivery_recipient *r = &t->recipients[i];
+        fill_outcome(d, t, i, told, &outcomes[count]);
+        if (r->status == DELIVERY_POSTPONED) {
+            /* Nothing was tried: the log need not know. */
+            entry->message->recipients[r->index].due_s = outcomes[count].due_s;
+            continue;
+        }
+        if (r->status != DELIVERY_DONE) {
+            outcome_text(r, &texts[count]);
+            outcomes[count].text = buf_slice(&texts[count]);
+        }
+        count++;
+    }
+    spool_unpin(d->o.spool, entry->message, &t->ref);
+    queue_settled(entry, outcomes, count);
+    for (uint32_t i = 0; i < count; i++)
+        buf_finish(&texts[i]);
+    mem_free(texts);
+    mem_free(outcomes);
+    delivery_task_free(t);
+}
+
+void delivery_outcome(struct delivery *d, struct delivery_task *t)
+{
+    bool failed = false;
+
+    expire(d, t);
+    for (uint32_t i = 0; i < t->recipient_count; i++)
+        failed |= t->recipients[i].status == DELIVERY_FAILED;
+    if (failed && delivery_bounce_wanted(t))
+        delivery_bounce(d, t);
+    else
+        delivery_outcome_record(d, t, true);
+}

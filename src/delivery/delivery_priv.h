@@ -1,0 +1,105 @@
+/*
+ * delivery_priv: what delivery's modules share.
+ *
+ *   delivery_dispatch.c  origin: envelope -> routes -> tasks
+ *   delivery_task.c      a task's memory, where it goes, how it ends
+ *   delivery_outcome.c   origin: what became of each recipient -> spool, retry, log
+ *   delivery_bounce.c    origin: the notification to the sender, before the outcome is recorded
+ *   delivery_maildir.c   origin: mailboxes
+ *   delivery_mx.c        the domain's owner: MX lookup -> site
+ *   delivery_site.c      the site's owner: lane, limits, addresses, back-off, pool
+ *   delivery_smtp.c      one connection to a site
+ */
+#ifndef DELIVERY_PRIV_H
+#define DELIVERY_PRIV_H
+
+#include "base_hash.h"
+#include "base_pool.h"
+#include "base_rand.h"
+#include "delivery.h"
+
+enum delivery_pace {
+    DELIVERY_READS_MAX = 64,      /* envelopes being read from the log at a time */
+    DELIVERY_MAILDIRS_MAX = 128,  /* mailboxes being written at a time */
+    DELIVERY_LANE_MAX = 2000,     /* tasks waiting for one site; more are postponed */
+};
+
+struct delivery {
+    struct delivery_options o;
+    struct rand rand;
+    struct delivery_counters counters;
+    bool stopping;
+    uint64_t stop_deadline_ms;
+    struct wheel_timer stop_timer;
+
+    uint32_t tasks; /* in this shard's hands: origin's own that are out are not counted */
+    struct pool dispatches;
+    struct list dispatch_waiting; /* for a read slot */
+    uint32_t dispatches_reading;
+    struct slice *scratch; /* recipients of the envelope being routed */
+    uint32_t scratch_count;
+
+    struct list maildir_waiting; /* tasks */
+    uint32_t maildirs_running;
+    uint32_t bounces_running;
+    uint32_t lookups_running; /* MX */
+
+    struct hash_table sites;
+    uint32_t site_count;
+};
+
+/* ---- delivery_task.c ---------------------------------------------------------------------- */
+
+/* Room for `recipient_count` recipients whose addresses, with sender and domain, take `text_len`
+ * bytes. task->sender, ->domain and the addresses are set with delivery_task_text(). */
+struct delivery_task *delivery_task_create(uint32_t recipient_count, size_t text_len);
+struct slice delivery_task_text(struct delivery_task *t, struct slice text, bool fold);
+void delivery_task_free(struct delivery_task *t);
+
+/* An outcome for one recipient, or (pending ones only) for all. `text` is copied, cut, and cleaned of
+ * control characters. enhanced may be NULL. */
+void delivery_task_set(struct delivery_task *t, uint32_t i, enum delivery_status status,
+                       uint16_t code, const uint16_t *enhanced, struct slice text);
+void delivery_task_set_all(struct delivery_task *t, enum delivery_status status, uint16_t code,
+                           const uint16_t *enhanced, struct slice text);
+
+/* Sends a task on its way: done here, or posted to the shard that owns its domain or site. Also how it
+ * goes to its next destination after `to_next` was moved. */
+void delivery_task_submit(struct delivery *d, struct delivery_task *t);
+/* Every recipient has its outcome: home, to the origin. */
+void delivery_task_finish(struct delivery *d, struct delivery_task *t);
+/* This destination cannot be reached now: the next one, or DEFERRED for all that are pending. */
+void delivery_task_unreachable(struct delivery *d, struct delivery_task *t, uint16_t code,
+                               const uint16_t *enhanced, struct slice text);
+
+/* ---- the origin --------------------------------------------------------------------------- */
+
+void delivery_dispatch_next(struct delivery *d); /* a read slot is free */
+/* Takes a finished task; records what became of it. */
+void delivery_outcome(struct delivery *d, struct delivery_task *t);
+/* The rest of the above, once the sender has been told. `told` false: no bounce could be stored now;
+ * failed recipients are tried again later. */
+void delivery_outcome_record(struct delivery *d, struct delivery_task *t, bool told);
+/* Writes the notification about all FAILED recipients of t and calls delivery_outcome_record(). */
+void delivery_bounce(struct delivery *d, struct delivery_task *t);
+/* Whether somebody is to be told: not for the null sender, never for bounces. */
+bool delivery_bounce_wanted(const struct delivery_task *t);
+
+/* t->to[t->to_next] is a maildir: one file a recipient, then delivery_task_finish(). */
+void delivery_maildir(struct delivery *d, struct delivery_task *t);
+
+/* ---- the owner of domains and sites ------------------------------------------------------- */
+
+/* Asks for the MX of t->domain, sets t->site and submits it again, or ends it. */
+void delivery_mx(struct delivery *d, struct delivery_task *t);
+
+/* A site is named by its key, from which its hosts can be read:
+ *   "smtp <route> <host> <port>"                      addresses of one host
+ *   "mx <route> <preference>:<host> <preference>:..." sorted by preference, then host
+ * <route> is the index of the conf_route whose limits hold. */
+void delivery_site_submit(struct delivery *d, struct delivery_task *t);
+void delivery_sites_stop(struct delivery *d);
+void delivery_sites_abort(struct delivery *d); /* the stop deadline has passed */
+void delivery_sites_destroy(struct delivery *d);
+
+#endif

@@ -1,0 +1,208 @@
+/* delivery_task: a task's memory, the way it goes, and how it ends. */
+#include "base_log.h"
+#include "base_mem.h"
+#include "delivery_priv.h"
+
+/* The addresses lie behind the recipients, in the same allocation; `text_used` of them so far. */
+struct task_memory {
+    size_t text_size;
+    size_t text_used;
+    uint8_t *text;
+    struct delivery_task task; /* ends in a flexible array */
+};
+
+static struct task_memory *memory_of(struct delivery_task *t)
+{
+    return container_of(t, struct task_memory, task);
+}
+
+struct delivery_task *delivery_task_create(uint32_t recipient_count, size_t text_len)
+{
+    size_t head = sizeof(struct task_memory) +
+                  (size_t)recipient_count * sizeof(struct delivery_recipient);
+    struct task_memory *memory = mem_zalloc(head + text_len);
+
+    memory->text = (uint8_t *)memory + head;
+    memory->text_size = text_len;
+    memory->task.recipient_count = recipient_count;
+    list_init(&memory->task.node);
+    return &memory->task;
+}
+
+struct slice delivery_task_text(struct delivery_task *t, struct slice text, bool fold)
+{
+    struct task_memory *memory = memory_of(t);
+    uint8_t *to = memory->text + memory->text_used;
+
+    ASSERT(text.len <= memory->text_size - memory->text_used);
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        to[i] = fold && c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
+    }
+    memory->text_used += text.len;
+    return slice_of(to, text.len);
+}
+
+void delivery_task_free(struct delivery_task *t)
+{
+    if (t == NULL)
+        return;
+    for (uint32_t i = 0; i < t->recipient_count; i++)
+        mem_free((void *)(uintptr_t)t->recipients[i].text.data);
+    mem_free((void *)(uintptr_t)t->site.data);
+    mem_free(memory_of(t));
+}
+
+/* A peer's words go into logs, the queue's listing and bounces: one line, printable. */
+static struct slice clean_copy(struct slice text)
+{
+    size_t len = text.len < DELIVERY_TEXT_MAX ? text.len : DELIVERY_TEXT_MAX;
+    uint8_t *copy;
+
+    if (len == 0)
+        return SLICE_NULL;
+    copy = mem_dup(text.data, len);
+    for (size_t i = 0; i < len; i++) {
+        if (copy[i] == '\n' || copy[i] == '\t')
+            copy[i] = ' ';
+        else if (copy[i] < 0x20 || copy[i] == 0x7f)
+            copy[i] = '?';
+    }
+    return slice_of(copy, len);
+}
+
+void delivery_task_set(struct delivery_task *t, uint32_t i, enum delivery_status status,
+                       uint16_t code, const uint16_t *enhanced, struct slice text)
+{
+    struct delivery_recipient *r = &t->recipients[i];
+
+    ASSERT(i < t->recipient_count && status != DELIVERY_PENDING);
+    mem_free((void *)(uintptr_t)r->text.data);
+    r->status = (uint8_t)status;
+    r->code = code;
+    for (int k = 0; k < 3; k++)
+        r->enhanced[k] = enhanced != NULL ? enhanced[k] : 0;
+    r->text = clean_copy(text);
+}
+
+void delivery_task_set_all(struct delivery_task *t, enum delivery_status status, uint16_t code,
+                           const uint16_t *enhanced, struct slice text)
+{
+    for (uint32_t i = 0; i < t->recipient_count; i++) {
+        if (t->recipients[i].status == DELIVERY_PENDING)
+            delivery_task_set(t, i, status, code, enhanced, text);
+    }
+}
+
+static void task_send(struct delivery *d, struct delivery_task *t, unsigned shard)
+{
+    if (shard == d->o.shard)
+        delivery_receive(d, t);
+    else
+        d->o.post(d->o.context, shard, t);
+}
+
+static unsigned owner_of(const struct delivery *d, struct slice key)
+{
+    return (unsigned)(hash_stable(key) % d->o.shards);
+}
+
+/* The site of a host needs no lookup. (An MX site's key is made where the domain's MX was asked.) */
+static void name_smtp_site(struct delivery *d, struct delivery_task *t)
+{
+    const struct conf_destination *to = &t->to[t->to_next];
+    struct buf key;
+
+    buf_init(&key, 0);
+    (void)buf_printf(&key, "smtp %zu %.*s %u", (size_t)(t->route - d->o.conf->routes),
+                     SLICE_ARG(to->host), (unsigned)to->port);
+    mem_free((void *)(uintptr_t)t->site.data);
+    t->site = slice_of(mem_dup(key.data + key.head, buf_len(&key)), buf_len(&key));
+    t->resolved = true;
+    buf_finish(&key);
+}
+
+void delivery_task_submit(struct delivery *d, struct delivery_task *t)
+{
+    const struct conf_destination *to = &t->to[t->to_next];
+
+    switch (to->kind) {
+    case CONF_TO_MX:
+        task_send(d, t, owner_of(d, t->resolved ? t->site : t->domain));
+        return;
+    case CONF_TO_SMTP:
+        name_smtp_site(d, t);
+        task_send(d, t, owner_of(d, t->site));
+        return;
+    case CONF_TO_MAILDIR:
+    case CONF_TO_DISCARD:
+    case CONF_TO_REJECT: task_send(d, t, t->origin); return;
+    }
+    UNREACHABLE();
+}
+
+static void receive_at_origin(struct delivery *d, struct delivery_task *t)
+{
+    static const uint16_t rejected[3] = {5, 7, 1};
+    const struct conf_destination *to = &t->to[t->to_next];
+
+    switch (to->kind) {
+    case CONF_TO_MAILDIR: delivery_maildir(d, t); return;
+    case CONF_TO_DISCARD:
+        delivery_task_set_all(t, DELIVERY_DONE, 0, NULL, SLICE_LITERAL("discarded"));
+        break;
+    case CONF_TO_REJECT:
+        delivery_task_set_all(t, DELIVERY_FAILED, 550, rejected, to->text);
+        break;
+    case CONF_TO_MX:
+    case CONF_TO_SMTP: UNREACHABLE();
+    }
+    delivery_task_finish(d, t);
+}
+
+void delivery_receive(struct delivery *d, struct delivery_task *t)
+{
+    enum conf_destination_kind kind = t->to[t->to_next].kind;
+
+    if (t->returning) {
+        ASSERT(t->origin == d->o.shard);
+        delivery_outcome(d, t);
+        return;
+    }
+    d->tasks++;
+    if (d->stopping) {
+        delivery_task_set_all(t, DELIVERY_POSTPONED, 0, NULL, SLICE_LITERAL("shutting down"));
+        delivery_task_finish(d, t);
+    } else if (kind != CONF_TO_MX && kind != CONF_TO_SMTP) {
+        receive_at_origin(d, t);
+    } else if (!t->resolved) {
+        delivery_mx(d, t);
+    } else {
+        delivery_site_submit(d, t);
+    }
+}
+
+void delivery_task_finish(struct delivery *d, struct delivery_task *t)
+{
+    for (uint32_t i = 0; i < t->recipient_count; i++)
+        ASSERT(t->recipients[i].status != DELIVERY_PENDING);
+    ASSERT(d->tasks > 0);
+    d->tasks--;
+    t->returning = true;
+    task_send(d, t, t->origin);
+}
+
+void delivery_task_unreachable(struct delivery *d, struct delivery_task *t, uint16_t code,
+                               const uint16_t *enhanced, struct slice text)
+{
+    if (t->to_next + 1 < t->to_count) {
+        ASSERT(d->tasks > 0);
+        d->tasks--; /* it is received again */
+        t->to_next++;
+        t->resolved = false;
+        delivery_task_submit(d, t);
+        return;
+    }
+    delivery_task_set_all(t, DELIVERY_DEFERRED, code, enhanced, text);
+    delivery_task_finish(d, t);
+}
