@@ -10,39 +10,71 @@ static const struct smtp_reply refuse_unknown =
 static const struct smtp_reply refuse_literal =
     SMTP_REPLY(550, 5, 1, 2, "Mail to address literals is not accepted");
 
-const struct smtp_reply *policy_check_connect(struct policy_client *client)
+static bool refuse(const struct smtp_reply *reply, struct smtp_reply *out_refusal)
+{
+    *out_refusal = *reply;
+    return false;
+}
+
+bool policy_check_connect(struct policy_client *client, struct smtp_reply *out_refusal)
 {
     client->may_relay = conf_may_relay(client->conf, &client->ip);
     if (client->listener->role == CONF_ROLE_RELAY && !client->may_relay)
-        return &refuse_client;
-    return NULL;
+        return refuse(&refuse_client, out_refusal);
+    return true;
 }
 
-const struct smtp_reply *policy_check_mail(const struct policy_client *client,
-                                           const struct smtp_address *sender)
+bool policy_check_mail(const struct policy_client *client, const struct smtp_address *sender,
+                       struct smtp_reply *out_refusal)
 {
+    /* The door for checks of the sender: any sender is welcome so far. */
     (void)client;
     (void)sender;
-    return NULL;
+    (void)out_refusal;
+    return true;
 }
 
-/* <postmaster> alone (RFC 5321 4.5.1) belongs to our hostname, or to the first domain of ours. */
-static const struct smtp_reply *check_postmaster(const struct policy_client *client)
+struct slice policy_postmaster_domain(const struct conf *conf)
 {
-    return client->conf->domain_count > 0 ? NULL : &refuse_unknown;
+    const struct conf_domain *named = conf_domain_find(conf, conf->hostname);
+
+    if (named != NULL)
+        return named->name;
+    return conf->domain_count > 0 ? conf->domains[0].name : SLICE_NULL;
 }
 
-const struct smtp_reply *policy_check_rcpt(const struct policy_client *client,
-                                           const struct smtp_address *recipient)
+/* Mail whose destination is "reject:" is refused here, in the session, so that nothing bounces. */
+static bool check_destination(const struct conf_destinations *to, struct smtp_reply *out_refusal)
+{
+    if (to->items[0].kind != CONF_TO_REJECT)
+        return true;
+    *out_refusal = (struct smtp_reply){.code = 550, .enhanced = {5, 7, 1}, .text = to->items[0].text};
+    return false;
+}
+
+bool policy_check_rcpt(const struct policy_client *client, const struct smtp_address *recipient,
+                       struct smtp_reply *out_refusal)
 {
     const struct conf_domain *domain;
 
-    if (recipient->kind == SMTP_DOMAIN_NONE)
-        return check_postmaster(client);
-    if (recipient->kind != SMTP_DOMAIN_NAME)
-        return &refuse_literal;
+    switch (recipient->kind) {
+    case SMTP_DOMAIN_NONE: /* <postmaster> */
+        domain = conf_domain_find(client->conf, policy_postmaster_domain(client->conf));
+        if (domain == NULL)
+            return refuse(&refuse_unknown, out_refusal);
+        return check_destination(&domain->to, out_refusal);
+    case SMTP_DOMAIN_NAME: break;
+    case SMTP_DOMAIN_IPV4:
+    case SMTP_DOMAIN_IPV6:
+    case SMTP_DOMAIN_GENERAL: return refuse(&refuse_literal, out_refusal);
+    }
     domain = conf_domain_find(client->conf, recipient->domain);
-    if (domain != NULL)
-        return conf_domain_has_recipient(domain, recipient->local) ? NULL : &refuse_unknown;
-    return client->may_relay ? NULL : &refuse_relay;
+    if (domain != NULL) {
+        if (!conf_domain_has_recipient(domain, recipient->local))
+            return refuse(&refuse_unknown, out_refusal);
+        return check_destination(&domain->to, out_refusal);
+    }
+    if (!client->may_relay)
+        return refuse(&refuse_relay, out_refusal);
+    return check_destination(&conf_route_find(client->conf, recipient->domain)->to, out_refusal);
 }

@@ -1,0 +1,67 @@
+/*
+ * server: takes mail. A listener a configured address, a session a connection; the pure engine of
+ * `smtp` says what is asked, policy whether it may be, the spool keeps it, and the queue has it from
+ * then on. One struct server a shard; struct server_shared is one for the process.
+ */
+#ifndef SERVER_H
+#define SERVER_H
+
+#include <stdatomic.h>
+
+#include "base_pool.h"
+#include "base_wheel.h"
+#include "conf.h"
+#include "io.h"
+#include "queue.h"
+#include "smtp_server.h"
+#include "spool.h"
+
+struct server_clients;
+
+/* What the shards have in common, touched once a connection: how many there are in total, at each
+ * listener and from each client. Atomic counters, no lock. */
+struct server_shared {
+    const struct conf *conf;
+    _Atomic uint64_t connections;
+    _Atomic uint64_t *by_listener; /* conf->listener_count of them */
+    struct server_clients *clients;
+};
+
+void server_shared_init(struct server_shared *shared, const struct conf *conf);
+void server_shared_finish(struct server_shared *shared);
+
+struct server_counters {
+    uint64_t sessions;         /* open now */
+    uint64_t sessions_total;
+    uint64_t sessions_refused; /* 421 or 554 at once: limits, networks */
+    uint64_t accepted;         /* messages answered 250 */
+    uint64_t recipients;       /* of those */
+    uint64_t refused_recipients;
+    uint64_t refused_messages; /* after DATA */
+    uint64_t deferred_messages; /* 4yz after DATA: no room, failed sync */
+    uint64_t bytes_in;         /* bodies */
+};
+
+struct server_options {
+    const struct conf *conf;
+    struct server_shared *shared;
+    struct io *io;
+    struct wheel *wheel;
+    struct spool *spool;
+    struct queue *queue;
+};
+
+struct server;
+struct server *server_create(const struct server_options *options);
+/* Accepts on a listening socket, which it takes over; `listener` is its index in conf. */
+void server_listen(struct server *s, int fd, size_t listener);
+/* End of a pass: sessions whose turn was over go on. True if some have more to do now. */
+bool server_step(struct server *s);
+/* Stops accepting; sessions end as soon as they are between messages, with 421; at `deadline_ms` those
+ * that are left are cut off. */
+void server_stop(struct server *s, uint64_t deadline_ms);
+bool server_idle(const struct server *s); /* no session, no listener */
+void server_destroy(struct server *s);
+void server_counters(const struct server *s, struct server_counters *out);
+
+#endif

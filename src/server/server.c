@@ -1,0 +1,133 @@
+/* server: see the header. */
+#include "server.h"
+
+#include "base_mem.h"
+#include "server_priv.h"
+
+/* Beyond this many clients that are being told 421, new ones are just closed. */
+enum { TURNED_AWAY_MAX = 256 };
+
+void server_shared_init(struct server_shared *shared, const struct conf *conf)
+{
+    *shared = (struct server_shared){.conf = conf};
+    shared->by_listener = mem_calloc(conf->listener_count, sizeof(*shared->by_listener));
+    shared->clients = server_clients_create(conf->limits.connections);
+}
+
+void server_shared_finish(struct server_shared *shared)
+{
+    mem_free(shared->by_listener);
+    server_clients_destroy(shared->clients);
+    *shared = (struct server_shared){0};
+}
+
+struct server *server_create(const struct server_options *options)
+{
+    struct server *s = mem_zalloc(sizeof(*s));
+    uint8_t prefix[4];
+
+    s->o = *options;
+    list_init(&s->listeners);
+    list_init(&s->sessions);
+    list_init(&s->runnable);
+    pool_init(&s->session_pool, "sessions", sizeof(struct session), 0);
+    pool_init(&s->transaction_pool, "transactions", sizeof(struct transaction), 0);
+    /* Session ids of different shards and runs differ, so that logs can be joined. */
+    io_entropy(options->io, prefix, sizeof(prefix));
+    s->next_session = (uint64_t)get_le32(prefix) << 32;
+    return s;
+}
+
+static void connection_accepted(struct net_listener *net, int fd)
+{
+    struct server_listener *l = container_of(net, struct server_listener, net);
+
+    if (l->server->stopping || l->server->turned_away >= TURNED_AWAY_MAX) {
+        l->server->counters.sessions_refused++;
+        io_close_now(l->server->o.io, fd);
+        return;
+    }
+    session_begin(l, fd);
+}
+
+void server_listen(struct server *s, int fd, size_t listener)
+{
+    struct server_listener *l = mem_zalloc(sizeof(*l));
+    const struct conf *conf = s->o.conf;
+
+    l->server = s;
+    l->index = listener;
+    l->conf = &conf->listeners[listener];
+    l->smtp = (struct smtp_server_options){
+        .hostname = conf->hostname,
+        .extensions = SMTP_EXT_SERVER,
+        .message_size_max = l->conf->message_size,
+        .recipients_max = (uint32_t)l->conf->recipients,
+        .errors_max = (uint32_t)conf->limits.errors,
+        .messages_max = (uint32_t)conf->limits.messages_per_connection,
+        .bare_newline = l->conf->bare_newline == CONF_BARE_NEWLINE_REJECT
+                            ? SMTP_BARE_NEWLINE_REJECT
+                            : SMTP_BARE_NEWLINE_NORMALIZE,
+    };
+    list_push_back(&s->listeners, &l->node);
+    net_listener_start(&l->net, s->o.io, s->o.wheel, fd, connection_accepted);
+}
+
+bool server_step(struct server *s)
+{
+    struct list now;
+
+    list_init(&now);
+    list_splice_back(&now, &s->runnable);
+    for (struct list *node; (node = list_pop_front(&now)) != NULL;)
+        session_step(container_of(node, struct session, runnable));
+    return !list_empty(&s->runnable);
+}
+
+static void stop_deadline(struct wheel_timer *timer)
+{
+    struct server *s = container_of(timer, struct server, stop_timer);
+
+    LIST_EACH_SAFE(&s->sessions, node)
+        session_abort(container_of(node, struct session, node));
+}
+
+void server_stop(struct server *s, uint64_t deadline_ms)
+{
+    if (s->stopping)
+        return;
+    s->stopping = true;
+    LIST_EACH(&s->listeners, node)
+        net_listener_stop(&container_of(node, struct server_listener, node)->net, NULL);
+    LIST_EACH_SAFE(&s->sessions, node)
+        session_stop(container_of(node, struct session, node));
+    wheel_timer_init(&s->stop_timer, stop_deadline);
+    wheel_set(s->o.wheel, &s->stop_timer, deadline_ms);
+}
+
+bool server_idle(const struct server *s)
+{
+    LIST_EACH(&s->listeners, node) {
+        if (!net_listener_is_stopped(&container_of(node, struct server_listener, node)->net))
+            return false;
+    }
+    return list_empty(&s->sessions);
+}
+
+void server_destroy(struct server *s)
+{
+    if (s == NULL)
+        return;
+    if (wheel_timer_is_set(&s->stop_timer))
+        wheel_cancel(s->o.wheel, &s->stop_timer);
+    LIST_EACH_SAFE(&s->listeners, node)
+        mem_free(container_of(node, struct server_listener, node));
+    pool_finish(&s->session_pool);
+    pool_finish(&s->transaction_pool);
+    mem_free(s);
+}
+
+void server_counters(const struct server *s, struct server_counters *out)
+{
+    *out = s->counters;
+}

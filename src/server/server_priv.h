@@ -1,0 +1,98 @@
+/* server_priv: what the server's modules share. */
+#ifndef SERVER_PRIV_H
+#define SERVER_PRIV_H
+
+#include "base_arena.h"
+#include "mail_header.h"
+#include "net_conn.h"
+#include "net_listener.h"
+#include "policy.h"
+#include "server.h"
+#include "server_clients_priv.h"
+
+struct server_listener {
+    struct net_listener net;
+    struct server *server;
+    size_t index; /* in conf */
+    const struct conf_listener *conf;
+    struct smtp_server_options smtp;
+    struct list node;
+};
+
+struct server {
+    struct server_options o;
+    struct list listeners;
+    struct list sessions;
+    struct list runnable; /* sessions with input left when their pass was over */
+    struct pool session_pool;
+    struct pool transaction_pool;
+    struct server_counters counters;
+    uint64_t next_session;
+    uint32_t turned_away; /* sessions that only say 421 */
+    bool stopping;
+    struct wheel_timer stop_timer;
+};
+
+/* What a session waits for. */
+enum session_state {
+    SESSION_COMMAND, /* the engine: input, or the output to drain */
+    SESSION_ROOM,    /* staging memory for the body */
+    SESSION_COMMIT,  /* the sync: the one state that answers 250 to a final dot */
+    SESSION_CLOSING, /* the connection's end */
+};
+
+/* From MAIL to the end of the message. */
+struct transaction {
+    struct session *session;
+    struct arena arena;
+    struct slice sender;
+    struct slice *recipients;
+    uint32_t recipient_count;
+    uint32_t recipient_capacity;
+    uint64_t size_hint;
+    struct buf head; /* bytes that staging has yet to take: first our trace fields */
+    struct mail_header header;
+    struct spool_writer writer;
+    uint64_t size;   /* body octets received */
+    bool ended;      /* the final dot was seen */
+    bool committing; /* the spool has it: may not be forgotten before its `done` */
+};
+
+struct session {
+    struct list node;
+    struct list runnable;
+    struct server_listener *listener;
+    struct server *server;
+    struct transaction *tx; /* NULL between messages */
+    uint64_t id;
+    uint64_t deadline_ms;
+    struct wheel_timer timer;
+    char *helo;
+    struct policy_client client;
+    uint32_t client_slot;
+    uint8_t state; /* enum session_state */
+    bool counted;  /* in server_shared */
+    bool turned_away;
+    bool closed; /* the connection is; the session waits for its commit */
+    const char *reason; /* of the end, for the log */
+    struct smtp_server smtp;
+    struct net_conn conn;
+};
+
+void session_begin(struct server_listener *listener, int fd);
+void session_step(struct session *s);
+/* The server stops: ends now if it is between messages. */
+void session_stop(struct session *s);
+void session_abort(struct session *s);
+
+/* server_transaction.c: a message from MAIL to 250. Answers are given to the engine. */
+void transaction_begin(struct session *s);
+void transaction_add_recipient(struct session *s);
+void transaction_begin_data(struct session *s);
+void transaction_body(struct session *s);
+/* Hands on what waited for room. False: there is none yet. */
+bool transaction_flush(struct session *s);
+void transaction_commit(struct session *s);
+void transaction_end(struct session *s); /* forgets it; fine if there is none */
+
+#endif

@@ -1,0 +1,353 @@
+/*
+ * server_session: a connection that speaks SMTP to us. Completions record facts; session_step() looks at
+ * the state and does what can be done. It may be called at any time.
+ *
+ *        input            END_DATA           250 or 4yz/5yz
+ *   COMMAND <---> ROOM ------------> COMMIT ----------------> COMMAND
+ *      |  QUIT, 421, the peer is gone
+ *      +-----------------------------> CLOSING -> freed
+ */
+#include <errno.h>
+
+#include "base_log.h"
+#include "base_mem.h"
+#include "server_priv.h"
+
+enum {
+    COMMANDS_A_PASS = 64,        /* then it is the others' turn */
+    UNSENT_MAX = 16 * 1024,      /* a client that does not read its replies gets no new ones */
+    LINGER_MS = 5000,            /* for the peer to see our last reply */
+};
+
+enum step { STEP_AGAIN, STEP_WAIT };
+
+static const struct smtp_reply reply_timeout =
+    SMTP_REPLY(421, 4, 4, 2, "Timeout: you were silent for too long");
+static const struct smtp_reply reply_stopping =
+    SMTP_REPLY(421, 4, 3, 2, "The server is shutting down, try again later");
+
+static void session_free(struct session *s)
+{
+    struct server *server = s->server;
+
+    wheel_cancel(server->o.wheel, &s->timer);
+    list_remove(&s->node);
+    list_remove(&s->runnable);
+    mem_free(s->helo);
+    pool_put(&server->session_pool, s);
+}
+
+static void leave_counts(struct session *s)
+{
+    struct server_shared *shared = s->server->o.shared;
+
+    if (s->turned_away)
+        s->server->turned_away--;
+    if (!s->counted)
+        return;
+    s->counted = false;
+    s->server->counters.sessions--;
+    atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&shared->by_listener[s->listener->index], 1, memory_order_relaxed);
+    server_clients_leave(shared->clients, s->client_slot);
+}
+
+static void log_end_of_session(const struct session *s)
+{
+    struct log_record r;
+
+    log_begin(&r, LOG_DEBUG, "session-end");
+    log_id(&r, "session", s->id);
+    log_ip(&r, "client", &s->client.ip);
+    log_str(&r, "reason", s->reason != NULL ? s->reason : "closed");
+    log_u64(&r, "messages", s->smtp.messages);
+    log_u64(&r, "errors", s->smtp.errors);
+    log_u64(&r, "in", s->conn.bytes_in);
+    log_u64(&r, "out", s->conn.bytes_out);
+    log_end(&r);
+}
+
+static void conn_closed(struct net_conn *c)
+{
+    struct session *s = container_of(c, struct session, conn);
+
+    log_end_of_session(s);
+    leave_counts(s);
+    s->closed = true;
+    transaction_end(s);
+    if (s->tx == NULL) /* else its commit is under way, and ends here too */
+        session_free(s);
+}
+
+/* Every wait has an end. The timer is not moved with each command: when it fires early, it is set to
+ * what the deadline has become. */
+static void expect_by(struct session *s, uint64_t timeout_ms)
+{
+    uint64_t now_ms = io_now_ms(s->server->o.io);
+
+    s->deadline_ms = now_ms + timeout_ms;
+    if (!wheel_timer_is_set(&s->timer) || s->timer.due_ms > s->deadline_ms)
+        wheel_set(s->server->o.wheel, &s->timer, s->deadline_ms);
+}
+
+static void session_close(struct session *s, const char *reason, bool linger)
+{
+    if (s->state == SESSION_CLOSING)
+        return;
+    if (s->reason == NULL)
+        s->reason = reason;
+    s->state = SESSION_CLOSING;
+    transaction_end(s);
+    net_conn_close(&s->conn, linger);
+    expect_by(s, LINGER_MS);
+}
+
+static void session_expired(struct wheel_timer *timer)
+{
+    struct session *s = container_of(timer, struct session, timer);
+
+    if (io_now_ms(s->server->o.io) < s->deadline_ms) {
+        wheel_set(s->server->o.wheel, &s->timer, s->deadline_ms);
+        return;
+    }
+    switch ((enum session_state)s->state) {
+    case SESSION_COMMAND:
+        smtp_server_close(&s->smtp, &reply_timeout, net_conn_out(&s->conn));
+        session_close(s, "timeout", true);
+        return;
+    case SESSION_ROOM:
+    case SESSION_COMMIT: /* we are the slow one */
+        expect_by(s, s->client.conf->limits.timeout.data);
+        return;
+    case SESSION_CLOSING: net_conn_abort(&s->conn); return;
+    }
+}
+
+/* How long the client may be silent now. */
+static uint64_t patience_ms(const struct session *s)
+{
+    if (smtp_server_in_data(&s->smtp))
+        return s->client.conf->limits.timeout.data;
+    if (!s->smtp.helo_given)
+        return s->client.conf->limits.timeout.greeting;
+    return s->client.conf->limits.timeout.command;
+}
+
+static void check_helo(struct session *s)
+{
+    transaction_end(s);
+    mem_free(s->helo);
+    s->helo = mem_alloc(s->smtp.helo.len + 1);
+    memcpy(s->helo, s->smtp.helo.data, s->smtp.helo.len);
+    s->helo[s->smtp.helo.len] = '\0';
+    smtp_server_answer(&s->smtp, NULL, net_conn_out(&s->conn));
+}
+
+static enum step session_intent(struct session *s, enum smtp_intent intent)
+{
+    switch (intent) {
+    case SMTP_NEED_INPUT:
+        if (s->conn.eof) {
+            session_close(s, "closed by the client", false);
+            return STEP_AGAIN;
+        }
+        net_conn_want_input(&s->conn);
+        return STEP_WAIT;
+    case SMTP_REPLIED: return STEP_AGAIN;
+    case SMTP_CHECK_HELO: check_helo(s); return STEP_AGAIN;
+    case SMTP_CHECK_MAIL:
+        if (s->server->stopping) {
+            smtp_server_close(&s->smtp, &reply_stopping, net_conn_out(&s->conn));
+            session_close(s, "shutdown", true);
+        } else {
+            transaction_begin(s);
+        }
+        return STEP_AGAIN;
+    case SMTP_CHECK_RCPT: transaction_add_recipient(s); return STEP_AGAIN;
+    case SMTP_BEGIN_DATA: transaction_begin_data(s); return STEP_AGAIN;
+    case SMTP_BODY: transaction_body(s); return STEP_AGAIN;
+    case SMTP_END_DATA: transaction_commit(s); return STEP_AGAIN;
+    case SMTP_RESET: transaction_end(s); return STEP_AGAIN;
+    case SMTP_QUIT: session_close(s, "quit", false); return STEP_AGAIN;
+    case SMTP_CLOSE: session_close(s, "too many errors or messages", true); return STEP_AGAIN;
+    }
+    UNREACHABLE();
+}
+
+static enum step session_command(struct session *s)
+{
+    struct slice in = net_conn_input(&s->conn);
+    size_t before = in.len;
+    enum smtp_intent intent;
+    enum step step;
+
+    if (s->conn.error != 0) {
+        session_close(s, "connection lost", false);
+        return STEP_AGAIN;
+    }
+    if (s->server->stopping && s->tx == NULL && !smtp_server_in_data(&s->smtp)) {
+        smtp_server_close(&s->smtp, &reply_stopping, net_conn_out(&s->conn));
+        session_close(s, "shutdown", true);
+        return STEP_AGAIN;
+    }
+    if (net_conn_unsent(&s->conn) > UNSENT_MAX)
+        return STEP_WAIT; /* until the send completes */
+    intent = smtp_server_next(&s->smtp, &in, net_conn_out(&s->conn));
+    /* The intent's slices lie in the input: it is consumed after they were used. */
+    step = session_intent(s, intent);
+    if (s->state != SESSION_CLOSING)
+        net_conn_consume(&s->conn, before - in.len);
+    return step;
+}
+
+static enum step session_room(struct session *s)
+{
+    if (s->conn.error != 0) {
+        session_close(s, "connection lost", false);
+        return STEP_AGAIN;
+    }
+    if (!transaction_flush(s))
+        return STEP_WAIT;
+    s->state = SESSION_COMMAND;
+    if (s->tx != NULL && s->tx->ended)
+        transaction_commit(s);
+    return STEP_AGAIN;
+}
+
+static enum step session_state_step(struct session *s)
+{
+    switch ((enum session_state)s->state) {
+    case SESSION_COMMAND: return session_command(s);
+    case SESSION_ROOM: return session_room(s);
+    case SESSION_COMMIT:
+    case SESSION_CLOSING: return STEP_WAIT;
+    }
+    UNREACHABLE();
+}
+
+void session_step(struct session *s)
+{
+    int left = COMMANDS_A_PASS;
+
+    if (s->closed) {
+        if (s->tx == NULL)
+            session_free(s);
+        return;
+    }
+    while (left > 0 && session_state_step(s) == STEP_AGAIN)
+        left--;
+    if (left == 0 && !list_linked(&s->runnable))
+        list_push_back(&s->server->runnable, &s->runnable);
+    if (s->state != SESSION_CLOSING) {
+        net_conn_flush(&s->conn);
+        expect_by(s, patience_ms(s));
+    }
+}
+
+static void conn_ready(struct net_conn *c)
+{
+    session_step(container_of(c, struct session, conn));
+}
+
+/* Whether one more connection is within the limits; counts it if so. */
+static const struct smtp_reply *enter_counts(struct session *s)
+{
+    static const struct smtp_reply too_many =
+        SMTP_REPLY(421, 4, 3, 2, "Too many connections, try again later");
+    static const struct smtp_reply too_many_of_yours =
+        SMTP_REPLY(421, 4, 7, 0, "Too many connections from your address");
+    struct server_shared *shared = s->server->o.shared;
+    const struct conf_listener *listener = s->listener->conf;
+    _Atomic uint64_t *at_listener = &shared->by_listener[s->listener->index];
+    const struct smtp_reply *refusal = NULL;
+
+    if (atomic_fetch_add_explicit(&shared->connections, 1, memory_order_relaxed) >=
+        s->client.conf->limits.connections)
+        refusal = &too_many;
+    if (atomic_fetch_add_explicit(at_listener, 1, memory_order_relaxed) >= listener->connections)
+        refusal = &too_many;
+    if (refusal == NULL &&
+        !server_clients_enter(shared->clients, &s->client.ip, listener->connections_per_client,
+                              &s->client_slot))
+        refusal = &too_many_of_yours;
+    if (refusal != NULL) {
+        atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(at_listener, 1, memory_order_relaxed);
+        return refusal;
+    }
+    s->counted = true;
+    s->server->counters.sessions++;
+    return NULL;
+}
+
+static void turn_away(struct session *s, const struct smtp_reply *reply, const char *reason)
+{
+    struct log_record r;
+
+    s->turned_away = true;
+    s->server->turned_away++;
+    s->server->counters.sessions_refused++;
+    log_begin(&r, LOG_INFO, "session-refused");
+    log_id(&r, "session", s->id);
+    log_ip(&r, "client", &s->client.ip);
+    log_slice(&r, "listener", s->listener->conf->name);
+    log_slice(&r, "reply", reply->text);
+    log_end(&r);
+    smtp_server_close(&s->smtp, reply, net_conn_out(&s->conn));
+    session_close(s, reason, true);
+}
+
+void session_begin(struct server_listener *listener, int fd)
+{
+    struct server *server = listener->server;
+    struct session *s = pool_get(&server->session_pool);
+    const struct smtp_reply *refusal;
+    struct smtp_reply policy_refusal;
+    struct io_addr peer;
+
+    s->server = server;
+    s->listener = listener;
+    s->id = server->next_session++;
+    s->client = (struct policy_client){.conf = server->o.conf, .listener = listener->conf};
+    list_init(&s->node);
+    list_init(&s->runnable);
+    list_push_back(&server->sessions, &s->node);
+    wheel_timer_init(&s->timer, session_expired);
+    server->counters.sessions_total++;
+    net_conn_init(&s->conn, server->o.io, fd, conn_ready, conn_closed);
+    smtp_server_init(&s->smtp, &listener->smtp);
+    if (io_addresses(server->o.io, fd, NULL, &peer) < 0 ||
+        !io_addr_to_ip(&peer, &s->client.ip, NULL)) {
+        s->reason = "gone before it was accepted";
+        s->state = SESSION_CLOSING;
+        net_conn_abort(&s->conn);
+        return;
+    }
+    refusal = enter_counts(s);
+    if (refusal != NULL) {
+        turn_away(s, refusal, "too many connections");
+        return;
+    }
+    if (!policy_check_connect(&s->client, &policy_refusal)) {
+        turn_away(s, &policy_refusal, "policy");
+        return;
+    }
+    smtp_server_greet(&s->smtp, net_conn_out(&s->conn));
+    session_step(s);
+}
+
+void session_stop(struct session *s)
+{
+    session_step(s); /* it sees that the server stops */
+}
+
+void session_abort(struct session *s)
+{
+    if (s->closed)
+        return;
+    if (s->reason == NULL)
+        s->reason = "cut off at shutdown";
+    s->state = SESSION_CLOSING;
+    transaction_end(s);
+    net_conn_abort(&s->conn);
+}

@@ -1,0 +1,347 @@
+/* server_transaction: one message, from MAIL to the answer to its final dot. */
+#include "base_log.h"
+#include "base_mem.h"
+#include "mail_trace.h"
+#include "server_priv.h"
+
+static const struct smtp_reply reply_no_room =
+    SMTP_REPLY(452, 4, 3, 1, "Insufficient system storage, try again later");
+static const struct smtp_reply reply_failed =
+    SMTP_REPLY(451, 4, 3, 0, "Local error in storing the message, try again later");
+static const struct smtp_reply reply_too_big =
+    SMTP_REPLY(552, 5, 3, 4, "Message too large to be stored");
+static const struct smtp_reply reply_loop = SMTP_REPLY(554, 5, 4, 6, "Too many hops: a mail loop");
+static const struct smtp_reply reply_envelope =
+    SMTP_REPLY(452, 4, 5, 3, "Too many recipients, send the others separately");
+
+/* A thousand recipients of the greatest length fit. */
+enum { ENVELOPE_MAX = 512 * 1024 };
+
+static const struct smtp_reply *reply_for(enum spool_result result)
+{
+    switch (result) {
+    case SPOOL_OK:
+    case SPOOL_WAIT: return NULL;
+    case SPOOL_FULL: return &reply_no_room;
+    case SPOOL_FAILED: return &reply_failed;
+    case SPOOL_TOO_BIG: return &reply_too_big;
+    }
+    UNREACHABLE();
+}
+
+static struct buf *out_of(struct session *s)
+{
+    return net_conn_out(&s->conn);
+}
+
+void transaction_begin(struct session *s)
+{
+    const struct smtp_reply *refusal = reply_for(spool_intake(s->server->o.spool));
+    struct smtp_reply policy_refusal;
+    struct transaction *tx;
+
+    ASSERT(s->tx == NULL);
+    if (refusal == NULL && !policy_check_mail(&s->client, &s->smtp.path, &policy_refusal))
+        refusal = &policy_refusal;
+    if (refusal != NULL) {
+        smtp_server_answer(&s->smtp, refusal, out_of(s));
+        return;
+    }
+    tx = s->tx = pool_get(&s->server->transaction_pool);
+    arena_init(&tx->arena, ENVELOPE_MAX);
+    buf_init(&tx->head, 0);
+    tx->size_hint = s->smtp.params.size;
+    tx->sender = arena_dup(&tx->arena, s->smtp.path.text);
+    smtp_server_answer(&s->smtp, NULL, out_of(s));
+}
+
+/* <postmaster> alone gets the domain that it means, so that everything after this sees addresses. */
+static struct slice recipient_text(struct session *s)
+{
+    const struct smtp_address *path = &s->smtp.path;
+    struct slice domain = policy_postmaster_domain(s->client.conf);
+    struct buf whole;
+    struct slice copy;
+
+    if (path->kind != SMTP_DOMAIN_NONE)
+        return arena_dup(&s->tx->arena, path->text);
+    buf_init(&whole, 0);
+    (void)buf_printf(&whole, "postmaster@%.*s", SLICE_ARG(domain));
+    copy = arena_dup(&s->tx->arena, buf_slice(&whole));
+    buf_finish(&whole);
+    return copy;
+}
+
+static bool keep_recipient(struct transaction *tx, struct slice text)
+{
+    struct slice *grown;
+
+    if (text.data == NULL)
+        return false;
+    if (tx->recipient_count == tx->recipient_capacity) {
+        uint32_t capacity = tx->recipient_capacity > 0 ? 4 * tx->recipient_capacity : 4;
+        grown = arena_alloc(&tx->arena, capacity * sizeof(*grown));
+        if (grown == NULL)
+            return false;
+        if (tx->recipient_count > 0)
+            memcpy(grown, tx->recipients, tx->recipient_count * sizeof(*grown));
+        tx->recipients = grown;
+        tx->recipient_capacity = capacity;
+    }
+    tx->recipients[tx->recipient_count++] = text;
+    return true;
+}
+
+static void log_refused(struct session *s, const struct smtp_reply *refusal)
+{
+    struct log_record r;
+
+    log_begin(&r, LOG_INFO, "recipient-refused");
+    log_id(&r, "session", s->id);
+    log_ip(&r, "client", &s->client.ip);
+    log_slice(&r, "from", s->tx->sender);
+    log_slice(&r, "to", s->smtp.path.text);
+    log_u64(&r, "code", refusal->code);
+    log_slice(&r, "reply", refusal->text);
+    log_end(&r);
+}
+
+void transaction_add_recipient(struct session *s)
+{
+    struct smtp_reply refusal;
+
+    if (!policy_check_rcpt(&s->client, &s->smtp.path, &refusal)) {
+        s->server->counters.refused_recipients++;
+        log_refused(s, &refusal);
+        smtp_server_answer(&s->smtp, &refusal, out_of(s));
+        return;
+    }
+    if (!keep_recipient(s->tx, recipient_text(s))) {
+        smtp_server_answer(&s->smtp, &reply_envelope, out_of(s));
+        return;
+    }
+    smtp_server_answer(&s->smtp, NULL, out_of(s));
+}
+
+static void transaction_done(struct spool_writer *w, enum spool_result result);
+
+static void writer_ready(struct spool_writer *w)
+{
+    session_step(container_of(w, struct transaction, writer)->session);
+}
+
+static void add_trace(struct session *s)
+{
+    struct transaction *tx = s->tx;
+    char id[ID_TEXT_SIZE];
+    struct mail_received received = {
+        .helo = slice_str(s->helo),
+        .ip = s->client.ip,
+        .hostname = s->client.conf->hostname,
+        .protocol = s->smtp.extended ? SLICE_LITERAL("ESMTP") : SLICE_LITERAL("SMTP"),
+        .rcpt = tx->recipient_count == 1 ? tx->recipients[0] : SLICE_NULL,
+        .unix_seconds = io_unix_ms(s->server->o.io) / 1000,
+    };
+
+    id_to_text(tx->writer.id, id);
+    received.id = slice_str(id);
+    (void)mail_trace_received(&received, &tx->head);
+}
+
+void transaction_begin_data(struct session *s)
+{
+    struct transaction *tx = s->tx;
+    const struct smtp_reply *refusal;
+
+    tx->session = s;
+    tx->writer.ready = writer_ready;
+    tx->writer.done = transaction_done;
+    refusal = reply_for(spool_writer_begin(s->server->o.spool, &tx->writer, tx->size_hint));
+    if (refusal == NULL) {
+        mail_header_init(&tx->header);
+        add_trace(s);
+    }
+    smtp_server_answer(&s->smtp, refusal, out_of(s));
+}
+
+/* The body cannot be kept: the engine swallows the rest of it, if there is any, and says so. */
+static void refuse_body(struct session *s, const struct smtp_reply *refusal)
+{
+    bool ended = s->tx->ended;
+
+    s->server->counters.refused_messages += refusal->code >= 500;
+    s->server->counters.deferred_messages += refusal->code < 500;
+    transaction_end(s);
+    if (ended)
+        smtp_server_answer(&s->smtp, refusal, out_of(s));
+    else
+        smtp_server_refuse_data(&s->smtp, refusal);
+}
+
+/* Writes what it can from the front of *bytes. False: the message is refused. */
+static bool write_some(struct session *s, struct slice *bytes, bool *out_wait)
+{
+    enum spool_result result = spool_write(&s->tx->writer, bytes);
+
+    *out_wait = result == SPOOL_WAIT;
+    if (result != SPOOL_OK && result != SPOOL_WAIT) {
+        refuse_body(s, reply_for(result));
+        return false;
+    }
+    return true;
+}
+
+bool transaction_flush(struct session *s)
+{
+    struct transaction *tx = s->tx;
+    struct slice left = buf_slice(&tx->head);
+    size_t before = left.len;
+    bool wait = false;
+
+    if (before == 0)
+        return true;
+    if (!write_some(s, &left, &wait))
+        return true; /* refused: there is nothing left to flush */
+    buf_consume(&tx->head, before - left.len);
+    buf_release(&tx->head);
+    return !wait;
+}
+
+void transaction_body(struct session *s)
+{
+    struct transaction *tx = s->tx;
+    struct slice body = s->smtp.body;
+    bool wait = false;
+
+    if (tx == NULL || body.len == 0) /* refused: being swallowed */
+        return;
+    tx->size += body.len;
+    if (!tx->header.done) {
+        (void)mail_header_scan(&tx->header, body);
+        if (tx->header.received > s->client.conf->limits.hops) {
+            refuse_body(s, &reply_loop);
+            return;
+        }
+    }
+    if (!transaction_flush(s))
+        wait = true;
+    else if (s->tx == NULL || !write_some(s, &body, &wait))
+        return;
+    if (wait) {
+        /* The engine's input is about to go: what staging did not take is kept aside. No more is read
+         * until there is room, so this is one receive buffer at most. */
+        (void)buf_append_slice(&tx->head, body);
+        s->state = SESSION_ROOM;
+    }
+}
+
+static void envelope_facts(const struct session *s, struct buf *out)
+{
+    char ip[IP_TEXT_SIZE], session[ID_TEXT_SIZE];
+
+    ip_format(&s->client.ip, ip);
+    id_to_text(s->id, session);
+    (void)buf_printf(out, "client=%s\nhelo=%s\nlistener=%.*s\nsession=%s\n", ip, s->helo,
+                     SLICE_ARG(s->listener->conf->name), session);
+}
+
+void transaction_commit(struct session *s)
+{
+    struct transaction *tx = s->tx;
+    struct spool_envelope envelope;
+    struct buf facts;
+
+    tx->ended = true;
+    if (!transaction_flush(s)) { /* an empty body: only the trace fields waited */
+        s->state = SESSION_ROOM;
+        return;
+    }
+    if (s->tx == NULL) /* refused at the very end */
+        return;
+    buf_init(&facts, 0);
+    envelope_facts(s, &facts);
+    envelope = (struct spool_envelope){
+        .sender = tx->sender,
+        .recipients = tx->recipients,
+        .recipient_count = tx->recipient_count,
+        .arrived_s = (uint32_t)(io_unix_ms(s->server->o.io) / 1000),
+        .flags = (uint16_t)(((s->smtp.dot.facts & SMTP_DOT_LEADING) != 0 ? SPOOL_HAS_DOT_LINES : 0) |
+                            ((s->smtp.dot.facts & SMTP_DOT_8BIT) != 0 ? SPOOL_HAS_8BIT : 0)),
+        .facts = buf_slice(&facts),
+    };
+    s->state = SESSION_COMMIT;
+    tx->committing = true;
+    spool_writer_commit(&tx->writer, &envelope);
+    buf_finish(&facts);
+}
+
+static void log_accepted(const struct session *s, uint64_t id)
+{
+    struct log_record r;
+
+    log_begin(&r, LOG_INFO, "accepted");
+    log_id(&r, "session", s->id);
+    log_id(&r, "message", id);
+    log_ip(&r, "client", &s->client.ip);
+    log_str(&r, "helo", s->helo);
+    log_slice(&r, "from", s->tx->sender);
+    log_slice(&r, "to", s->tx->recipients[0]);
+    log_u64(&r, "recipients", s->tx->recipient_count);
+    log_u64(&r, "size", s->tx->size);
+    log_end(&r);
+}
+
+static void answer_accepted(struct session *s, uint64_t id)
+{
+    char words[] = "Ok: queued as 0000000000000";
+    struct smtp_reply reply = SMTP_REPLY(250, 2, 0, 0, "");
+    char text[ID_TEXT_SIZE];
+
+    id_to_text(id, text);
+    memcpy(words + sizeof(words) - sizeof(text), text, sizeof(text));
+    reply.text = slice_str(words);
+    smtp_server_answer(&s->smtp, &reply, out_of(s));
+}
+
+/* The sync is over. Only here, and only after SPOOL_OK, a message is answered with 250. */
+static void transaction_done(struct spool_writer *w, enum spool_result result)
+{
+    struct transaction *tx = container_of(w, struct transaction, writer);
+    struct session *s = tx->session;
+    struct server *server = s->server;
+
+    ASSERT(tx->committing);
+    if (result == SPOOL_OK) {
+        server->counters.accepted++;
+        server->counters.recipients += tx->recipient_count;
+        server->counters.bytes_in += tx->size;
+        log_accepted(s, w->message->id);
+        (void)queue_accept(server->o.queue, w->message);
+    } else {
+        server->counters.deferred_messages += result != SPOOL_TOO_BIG;
+        server->counters.refused_messages += result == SPOOL_TOO_BIG;
+    }
+    if (s->state == SESSION_COMMIT) {
+        s->state = SESSION_COMMAND;
+        if (result == SPOOL_OK)
+            answer_accepted(s, w->id);
+        else
+            smtp_server_answer(&s->smtp, reply_for(result), out_of(s));
+    }
+    tx->committing = false;
+    transaction_end(s);
+    session_step(s);
+}
+
+void transaction_end(struct session *s)
+{
+    struct transaction *tx = s->tx;
+
+    if (tx == NULL || tx->committing)
+        return;
+    spool_writer_abort(&tx->writer);
+    buf_finish(&tx->head);
+    arena_reset(&tx->arena);
+    s->tx = NULL;
+    pool_put(&s->server->transaction_pool, tx);
+}
