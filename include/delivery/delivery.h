@@ -48,17 +48,17 @@ struct delivery_task {
     struct queue_entry *entry; /* opaque but to the origin */
     uint64_t id;               /* of the message */
     struct spool_ref ref;
-    uint64_t size; /* of the body */
+    uint64_t size;  /* of the body */
     uint16_t flags; /* enum spool_message_flags */
     const struct conf_route *route;
     const struct conf_destination *to; /* `to_count` of them, in order of preference */
     uint32_t to_count;
-    uint32_t to_next;      /* the one being tried */
-    struct slice domain;   /* of the recipients, lower case; for mx */
+    uint32_t to_next;    /* the one being tried */
+    struct slice domain; /* of the recipients, lower case; for mx */
     struct slice sender;
-    struct slice site;     /* key of the site that it was posted to; the site's shard made it */
+    struct slice site; /* key of the site that it was posted to; the site's shard made it */
     uint64_t postpone_ms;
-    char remote[256];      /* host[ip]:port that took or refused it, for log and bounce */
+    char remote[256]; /* host[ip]:port that took or refused it, for log and bounce */
     uint32_t recipient_count;
     struct delivery_recipient recipients[];
 };

@@ -31,15 +31,15 @@ void server_shared_init(struct server_shared *shared, const struct conf *conf);
 void server_shared_finish(struct server_shared *shared);
 
 struct server_counters {
-    uint64_t sessions;         /* open now */
+    uint64_t sessions; /* open now */
     uint64_t sessions_total;
     uint64_t sessions_refused; /* 421 or 554 at once: limits, networks */
     uint64_t accepted;         /* messages answered 250 */
     uint64_t recipients;       /* of those */
     uint64_t refused_recipients;
-    uint64_t refused_messages; /* after DATA */
+    uint64_t refused_messages;  /* after DATA */
     uint64_t deferred_messages; /* 4yz after DATA: no room, failed sync */
-    uint64_t bytes_in;         /* bodies */
+    uint64_t bytes_in;          /* bodies */
 };
 
 struct server_options {

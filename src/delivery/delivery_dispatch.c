@@ -61,8 +61,8 @@ static struct way find_way(const struct conf *conf, struct slice address)
 
 static bool same_way(const struct way *a, const struct way *b)
 {
-    return a->to == b->to && a->route == b->route &&
-           (!a->by_domain || slice_equal_nocase(a->domain, b->domain));
+    return a->to == b->to && a->route == b->route
+           && (!a->by_domain || slice_equal_nocase(a->domain, b->domain));
 }
 
 static bool is_due(const struct spool_message *m, uint32_t i, uint32_t now_s)
@@ -74,8 +74,8 @@ static bool is_due(const struct spool_message *m, uint32_t i, uint32_t now_s)
 static uint32_t find_group(struct group *groups, uint32_t *count, const struct way *way)
 {
     for (uint32_t g = *count; g > 0; g--) {
-        if (same_way(&groups[g - 1].way, way) &&
-            groups[g - 1].count < way->route->recipients_per_message)
+        if (same_way(&groups[g - 1].way, way)
+            && groups[g - 1].count < way->route->recipients_per_message)
             return g - 1;
     }
     groups[*count] = (struct group){.way = *way};

@@ -19,9 +19,9 @@
 #include "delivery.h"
 
 enum delivery_pace {
-    DELIVERY_READS_MAX = 64,      /* envelopes being read from the log at a time */
-    DELIVERY_MAILDIRS_MAX = 128,  /* mailboxes being written at a time */
-    DELIVERY_LANE_MAX = 2000,     /* tasks waiting for one site; more are postponed */
+    DELIVERY_READS_MAX = 64,     /* envelopes being read from the log at a time */
+    DELIVERY_MAILDIRS_MAX = 128, /* mailboxes being written at a time */
+    DELIVERY_LANE_MAX = 2000,    /* tasks waiting for one site; more are postponed */
 };
 
 struct delivery {

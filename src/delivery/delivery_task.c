@@ -18,8 +18,8 @@ static struct task_memory *memory_of(struct delivery_task *t)
 
 struct delivery_task *delivery_task_create(uint32_t recipient_count, size_t text_len)
 {
-    size_t head = sizeof(struct task_memory) +
-                  (size_t)recipient_count * sizeof(struct delivery_recipient);
+    size_t head =
+        sizeof(struct task_memory) + (size_t)recipient_count * sizeof(struct delivery_recipient);
     struct task_memory *memory = mem_zalloc(head + text_len);
 
     memory->text = (uint8_t *)memory + head;
@@ -127,9 +127,7 @@ void delivery_task_submit(struct delivery *d, struct delivery_task *t)
     const struct conf_destination *to = &t->to[t->to_next];
 
     switch (to->kind) {
-    case CONF_TO_MX:
-        task_send(d, t, owner_of(d, t->resolved ? t->site : t->domain));
-        return;
+    case CONF_TO_MX: task_send(d, t, owner_of(d, t->resolved ? t->site : t->domain)); return;
     case CONF_TO_SMTP:
         name_smtp_site(d, t);
         task_send(d, t, owner_of(d, t->site));
@@ -151,9 +149,7 @@ static void receive_at_origin(struct delivery *d, struct delivery_task *t)
     case CONF_TO_DISCARD:
         delivery_task_set_all(t, DELIVERY_DONE, 0, NULL, SLICE_LITERAL("discarded"));
         break;
-    case CONF_TO_REJECT:
-        delivery_task_set_all(t, DELIVERY_FAILED, 550, rejected, to->text);
-        break;
+    case CONF_TO_REJECT: delivery_task_set_all(t, DELIVERY_FAILED, 550, rejected, to->text); break;
     case CONF_TO_MX:
     case CONF_TO_SMTP: UNREACHABLE();
     }

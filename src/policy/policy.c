@@ -2,13 +2,13 @@
 #include "policy.h"
 
 static const struct smtp_reply refuse_client =
-    SMTP_REPLY(554, 5, 7, 1, "Access denied: this listener serves its own networks only");
+    SMTP_REPLY_INIT(554, 5, 7, 1, "Access denied: this listener serves its own networks only");
 static const struct smtp_reply refuse_relay =
-    SMTP_REPLY(550, 5, 7, 1, "Relaying denied: not a domain of ours");
+    SMTP_REPLY_INIT(550, 5, 7, 1, "Relaying denied: not a domain of ours");
 static const struct smtp_reply refuse_unknown =
-    SMTP_REPLY(550, 5, 1, 1, "No such recipient here");
+    SMTP_REPLY_INIT(550, 5, 1, 1, "No such recipient here");
 static const struct smtp_reply refuse_literal =
-    SMTP_REPLY(550, 5, 1, 2, "Mail to address literals is not accepted");
+    SMTP_REPLY_INIT(550, 5, 1, 2, "Mail to address literals is not accepted");
 
 static bool refuse(const struct smtp_reply *reply, struct smtp_reply *out_refusal)
 {
@@ -48,7 +48,8 @@ static bool check_destination(const struct conf_destinations *to, struct smtp_re
 {
     if (to->items[0].kind != CONF_TO_REJECT)
         return true;
-    *out_refusal = (struct smtp_reply){.code = 550, .enhanced = {5, 7, 1}, .text = to->items[0].text};
+    *out_refusal =
+        (struct smtp_reply){.code = 550, .enhanced = {5, 7, 1}, .text = to->items[0].text};
     return false;
 }
 

@@ -89,7 +89,7 @@ static void stop_deadline(struct wheel_timer *timer)
     struct server *s = container_of(timer, struct server, stop_timer);
 
     LIST_EACH_SAFE(&s->sessions, node)
-        session_abort(container_of(node, struct session, node));
+    session_abort(container_of(node, struct session, node));
 }
 
 void server_stop(struct server *s, uint64_t deadline_ms)
@@ -98,16 +98,17 @@ void server_stop(struct server *s, uint64_t deadline_ms)
         return;
     s->stopping = true;
     LIST_EACH(&s->listeners, node)
-        net_listener_stop(&container_of(node, struct server_listener, node)->net, NULL);
+    net_listener_stop(&container_of(node, struct server_listener, node)->net, NULL);
     LIST_EACH_SAFE(&s->sessions, node)
-        session_stop(container_of(node, struct session, node));
+    session_stop(container_of(node, struct session, node));
     wheel_timer_init(&s->stop_timer, stop_deadline);
     wheel_set(s->o.wheel, &s->stop_timer, deadline_ms);
 }
 
 bool server_idle(const struct server *s)
 {
-    LIST_EACH(&s->listeners, node) {
+    LIST_EACH(&s->listeners, node)
+    {
         if (!net_listener_is_stopped(&container_of(node, struct server_listener, node)->net))
             return false;
     }
@@ -121,7 +122,7 @@ void server_destroy(struct server *s)
     if (wheel_timer_is_set(&s->stop_timer))
         wheel_cancel(s->o.wheel, &s->stop_timer);
     LIST_EACH_SAFE(&s->listeners, node)
-        mem_free(container_of(node, struct server_listener, node));
+    mem_free(container_of(node, struct server_listener, node));
     pool_finish(&s->session_pool);
     pool_finish(&s->transaction_pool);
     mem_free(s);

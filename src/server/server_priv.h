@@ -73,7 +73,7 @@ struct session {
     uint8_t state; /* enum session_state */
     bool counted;  /* in server_shared */
     bool turned_away;
-    bool closed; /* the connection is; the session waits for its commit */
+    bool closed;        /* the connection is; the session waits for its commit */
     const char *reason; /* of the end, for the log */
     struct smtp_server smtp;
     struct net_conn conn;

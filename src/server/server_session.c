@@ -14,17 +14,17 @@
 #include "server_priv.h"
 
 enum {
-    COMMANDS_A_PASS = 64,        /* then it is the others' turn */
-    UNSENT_MAX = 16 * 1024,      /* a client that does not read its replies gets no new ones */
-    LINGER_MS = 5000,            /* for the peer to see our last reply */
+    COMMANDS_A_PASS = 64,   /* then it is the others' turn */
+    UNSENT_MAX = 16 * 1024, /* a client that does not read its replies gets no new ones */
+    LINGER_MS = 5000,       /* for the peer to see our last reply */
 };
 
 enum step { STEP_AGAIN, STEP_WAIT };
 
 static const struct smtp_reply reply_timeout =
-    SMTP_REPLY(421, 4, 4, 2, "Timeout: you were silent for too long");
+    SMTP_REPLY_INIT(421, 4, 4, 2, "Timeout: you were silent for too long");
 static const struct smtp_reply reply_stopping =
-    SMTP_REPLY(421, 4, 3, 2, "The server is shutting down, try again later");
+    SMTP_REPLY_INIT(421, 4, 3, 2, "The server is shutting down, try again later");
 
 static void session_free(struct session *s)
 {
@@ -253,22 +253,22 @@ static void conn_ready(struct net_conn *c)
 static const struct smtp_reply *enter_counts(struct session *s)
 {
     static const struct smtp_reply too_many =
-        SMTP_REPLY(421, 4, 3, 2, "Too many connections, try again later");
+        SMTP_REPLY_INIT(421, 4, 3, 2, "Too many connections, try again later");
     static const struct smtp_reply too_many_of_yours =
-        SMTP_REPLY(421, 4, 7, 0, "Too many connections from your address");
+        SMTP_REPLY_INIT(421, 4, 7, 0, "Too many connections from your address");
     struct server_shared *shared = s->server->o.shared;
     const struct conf_listener *listener = s->listener->conf;
     _Atomic uint64_t *at_listener = &shared->by_listener[s->listener->index];
     const struct smtp_reply *refusal = NULL;
 
-    if (atomic_fetch_add_explicit(&shared->connections, 1, memory_order_relaxed) >=
-        s->client.conf->limits.connections)
+    if (atomic_fetch_add_explicit(&shared->connections, 1, memory_order_relaxed)
+        >= s->client.conf->limits.connections)
         refusal = &too_many;
     if (atomic_fetch_add_explicit(at_listener, 1, memory_order_relaxed) >= listener->connections)
         refusal = &too_many;
-    if (refusal == NULL &&
-        !server_clients_enter(shared->clients, &s->client.ip, listener->connections_per_client,
-                              &s->client_slot))
+    if (refusal == NULL
+        && !server_clients_enter(shared->clients, &s->client.ip, listener->connections_per_client,
+                                 &s->client_slot))
         refusal = &too_many_of_yours;
     if (refusal != NULL) {
         atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_relaxed);
@@ -316,8 +316,8 @@ void session_begin(struct server_listener *listener, int fd)
     server->counters.sessions_total++;
     net_conn_init(&s->conn, server->o.io, fd, conn_ready, conn_closed);
     smtp_server_init(&s->smtp, &listener->smtp);
-    if (io_addresses(server->o.io, fd, NULL, &peer) < 0 ||
-        !io_addr_to_ip(&peer, &s->client.ip, NULL)) {
+    if (io_addresses(server->o.io, fd, NULL, &peer) < 0
+        || !io_addr_to_ip(&peer, &s->client.ip, NULL)) {
         s->reason = "gone before it was accepted";
         s->state = SESSION_CLOSING;
         net_conn_abort(&s->conn);

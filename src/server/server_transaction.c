@@ -5,14 +5,15 @@
 #include "server_priv.h"
 
 static const struct smtp_reply reply_no_room =
-    SMTP_REPLY(452, 4, 3, 1, "Insufficient system storage, try again later");
+    SMTP_REPLY_INIT(452, 4, 3, 1, "Insufficient system storage, try again later");
 static const struct smtp_reply reply_failed =
-    SMTP_REPLY(451, 4, 3, 0, "Local error in storing the message, try again later");
+    SMTP_REPLY_INIT(451, 4, 3, 0, "Local error in storing the message, try again later");
 static const struct smtp_reply reply_too_big =
-    SMTP_REPLY(552, 5, 3, 4, "Message too large to be stored");
-static const struct smtp_reply reply_loop = SMTP_REPLY(554, 5, 4, 6, "Too many hops: a mail loop");
+    SMTP_REPLY_INIT(552, 5, 3, 4, "Message too large to be stored");
+static const struct smtp_reply reply_loop =
+    SMTP_REPLY_INIT(554, 5, 4, 6, "Too many hops: a mail loop");
 static const struct smtp_reply reply_envelope =
-    SMTP_REPLY(452, 4, 5, 3, "Too many recipients, send the others separately");
+    SMTP_REPLY_INIT(452, 4, 5, 3, "Too many recipients, send the others separately");
 
 /* A thousand recipients of the greatest length fit. */
 enum { ENVELOPE_MAX = 512 * 1024 };
@@ -265,8 +266,8 @@ void transaction_commit(struct session *s)
         .recipients = tx->recipients,
         .recipient_count = tx->recipient_count,
         .arrived_s = (uint32_t)(io_unix_ms(s->server->o.io) / 1000),
-        .flags = (uint16_t)(((s->smtp.dot.facts & SMTP_DOT_LEADING) != 0 ? SPOOL_HAS_DOT_LINES : 0) |
-                            ((s->smtp.dot.facts & SMTP_DOT_8BIT) != 0 ? SPOOL_HAS_8BIT : 0)),
+        .flags = (uint16_t)(((s->smtp.dot.facts & SMTP_DOT_LEADING) != 0 ? SPOOL_HAS_DOT_LINES : 0)
+                            | ((s->smtp.dot.facts & SMTP_DOT_8BIT) != 0 ? SPOOL_HAS_8BIT : 0)),
         .facts = buf_slice(&facts),
     };
     s->state = SESSION_COMMIT;
