@@ -7,7 +7,8 @@
 #include "base_mem.h"
 
 /* A slot is 40 bits of the address's hash above a count of 24 bits; count 0 is free for anybody. */
-enum { COUNT_BITS = 24, PROBES = 32, NO_SLOT = 0xffffffff };
+enum { COUNT_BITS = 24, PROBES = 32 };
+static const uint32_t NO_SLOT = UINT32_MAX;
 static const uint64_t COUNT_MASK = ((uint64_t)1 << COUNT_BITS) - 1;
 
 struct server_clients {

@@ -1,0 +1,107 @@
+/*
+ * shard: one core: a spool, a queue, a server, delivery and a resolver on one struct io, and mailboxes
+ * to the other shards. Shards share the configuration, which nobody writes, and nothing else.
+ *
+ * In production each shard has a thread (shard_run). The simulator calls shard_pass() itself.
+ *
+ * Mailboxes: one queue without locks for each pair of shards. What a pass posts is published at its
+ * end, with one doorbell for a shard that sleeps: never a wake-up a message.
+ */
+#ifndef SHARD_H
+#define SHARD_H
+
+#include <stdatomic.h>
+
+#include "conf.h"
+#include "delivery.h"
+#include "dns.h"
+#include "queue.h"
+#include "server.h"
+#include "spool.h"
+
+struct shard;
+
+/* All shards of a process. */
+struct shard_group {
+    const struct conf *conf;
+    struct server_shared *shared;
+    unsigned count;
+    struct shard **shards;
+    _Atomic unsigned quiet; /* shards that have stopped making work */
+    _Atomic bool stop;      /* asked for; shards look at it in each pass */
+    /* Called by each shard at the end of a pass (may be NULL): hands on what it logged. */
+    void (*pass_over)(void);
+};
+
+struct shard_options {
+    struct shard_group *group;
+    unsigned number;
+    struct io *io;
+    uint64_t seed; /* 0: from io's entropy */
+    /* Makes the resolver once the shard's wheel exists; the shard destroys it. */
+    struct dns *(*dns_create)(void *context, struct io *io, struct wheel *wheel,
+                              struct buf *out_error);
+    void (*dns_stop)(struct dns *d); /* NULL: nothing is under way when no query is open */
+    bool (*dns_idle)(const struct dns *d);
+    void *context;
+};
+
+/* Bytes of registered memory that a shard's io must be created with. */
+size_t shard_registered_len(const struct conf *conf);
+
+/* On any thread. Puts itself into group->shards[number]. */
+struct shard *shard_create(const struct shard_options *options);
+/* On the shard's thread: recovers its spool. False with a line in *out_error. */
+bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf *out_error);
+/* When all shards are open: what was recovered is due from now on. */
+void shard_start(struct shard *s);
+/* Accepts on a listening socket of conf->listeners[listener]. */
+void shard_listen(struct shard *s, int fd, size_t listener);
+/* Passes until the group has stopped and all is on disk or delivered. */
+void shard_run(struct shard *s);
+/* With crashed (simulator): no call into io. */
+void shard_destroy(struct shard *s, bool crashed);
+
+/* One pass: what is due, what came in, what is to go out. Returns until when io_wait() may sleep. */
+uint64_t shard_pass(struct shard *s);
+/* Sleeps in io_wait() until then, in agreement with the mailboxes. */
+void shard_wait(struct shard *s, uint64_t deadline_ms);
+/* Everything that a stop waits for is done. */
+bool shard_stopped(struct shard *s);
+
+/* Asks all shards to end. From any thread or signal handler's thread. */
+void shard_group_stop(struct shard_group *group);
+
+unsigned shard_number(const struct shard *s);
+struct io *shard_io(struct shard *s);
+struct wheel *shard_wheel(struct shard *s);
+struct spool *shard_spool(struct shard *s);
+struct queue *shard_queue(struct shard *s);
+struct shard_group *shard_group_of(struct shard *s);
+
+/* ---- calls between shards (administration) ------------------------------------------------- */
+
+/* Embedded in its owner, which it belongs to again when `done` runs. */
+struct shard_call {
+    unsigned from; /* set by shard_call() */
+    /* On the other shard's thread. It answers, now or later, with shard_answer(). */
+    void (*run)(struct shard *on, struct shard_call *call);
+    /* Back on the caller's. */
+    void (*done)(struct shard *on, struct shard_call *call);
+};
+
+void shard_call(struct shard *from, unsigned to, struct shard_call *call);
+void shard_answer(struct shard *on, struct shard_call *call);
+
+struct shard_counters {
+    struct server_counters server;
+    struct delivery_counters delivery;
+    struct spool_counters spool;
+    struct io_counters io;
+    struct dns_counters dns;
+    uint64_t queue_messages, queue_out;
+    uint64_t passes, posted, doorbells;
+};
+void shard_counters(struct shard *s, struct shard_counters *out);
+
+#endif

@@ -1,0 +1,380 @@
+/* shard: see the header. */
+#include "shard.h"
+
+#include "base_log.h"
+#include "base_mem.h"
+#include "shard_mailbox_priv.h"
+
+enum {
+    STOP_GRACE_MS = 10 * 1000, /* for sessions and transactions under way when a stop is asked for */
+    LETTERS_A_PASS = 1024,     /* from one other shard */
+};
+
+struct shard {
+    struct shard_options o;
+    struct shard_group *group;
+    const struct conf *conf;
+    struct wheel wheel;
+    struct dns *dns;
+    struct spool *spool;
+    struct queue queue;
+    struct delivery *delivery;
+    struct server *server;
+    struct shard_mailbox *inboxes; /* one for each shard that may write to us */
+    _Atomic bool asleep;
+    bool started;
+    bool stopping;
+    bool counted_quiet;
+    bool resolver_stopped;
+    uint64_t passes, posted, doorbells;
+};
+
+size_t shard_registered_len(const struct conf *conf)
+{
+    struct spool_options options = {.segment_size = conf->spool_segment};
+
+    return spool_registered_len(&options);
+}
+
+static void post_task(void *context, unsigned to, struct delivery_task *task)
+{
+    struct shard *s = context;
+
+    s->posted++;
+    shard_mailbox_post(&s->group->shards[to]->inboxes[s->o.number], task, SHARD_ITEM_TASK);
+}
+
+struct shard *shard_create(const struct shard_options *options)
+{
+    struct shard *s = mem_zalloc(sizeof(*s));
+    unsigned count = options->group->count;
+
+    s->o = *options;
+    s->group = options->group;
+    s->conf = options->group->conf;
+    s->inboxes = mem_calloc(count, sizeof(*s->inboxes));
+    for (unsigned i = 0; i < count; i++)
+        shard_mailbox_init(&s->inboxes[i]);
+    s->group->shards[options->number] = s;
+    return s;
+}
+
+static void dispatch(void *context, struct queue_entry *entry)
+{
+    struct shard *s = context;
+
+    delivery_dispatch(s->delivery, entry);
+}
+
+static void recovered(void *context, struct spool_message *m)
+{
+    struct shard *s = context;
+
+    (void)queue_accept(&s->queue, m);
+}
+
+static bool open_spool(struct shard *s, struct spool_recovery *out_recovery, struct buf *out_error)
+{
+    struct spool_options options = {
+        .path = s->conf->spool,
+        .shard = s->o.number,
+        .shards = s->group->count,
+        .segment_size = s->conf->spool_segment,
+        .bytes_max = s->conf->limits.queue / s->group->count,
+        .recovered = recovered,
+        .context = s,
+    };
+
+    s->spool = spool_open(s->o.io, &options, out_recovery, out_error);
+    if (s->spool == NULL)
+        return false;
+    queue_set_spool(&s->queue, s->spool);
+    return true;
+}
+
+bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf *out_error)
+{
+    uint64_t seed = s->o.seed;
+
+    if (seed == 0)
+        io_entropy(s->o.io, &seed, sizeof(seed));
+    wheel_init(&s->wheel, io_now_ms(s->o.io));
+    s->dns = s->o.dns_create(s->o.context, s->o.io, &s->wheel, out_error);
+    if (s->dns == NULL)
+        return false;
+    queue_init(&s->queue, &(struct queue_options){.conf = s->conf,
+                                                  .io = s->o.io,
+                                                  .wheel = &s->wheel,
+                                                  .seed = seed,
+                                                  .dispatch = dispatch,
+                                                  .context = s});
+    if (!open_spool(s, out_recovery, out_error))
+        return false;
+    s->delivery = delivery_create(&(struct delivery_options){.conf = s->conf,
+                                                             .io = s->o.io,
+                                                             .wheel = &s->wheel,
+                                                             .queue = &s->queue,
+                                                             .spool = s->spool,
+                                                             .dns = s->dns,
+                                                             .shard = s->o.number,
+                                                             .shards = s->group->count,
+                                                             .seed = seed + 1,
+                                                             .post = post_task,
+                                                             .context = s});
+    s->server = server_create(&(struct server_options){.conf = s->conf,
+                                                       .shared = s->group->shared,
+                                                       .io = s->o.io,
+                                                       .wheel = &s->wheel,
+                                                       .spool = s->spool,
+                                                       .queue = &s->queue});
+    return true;
+}
+
+void shard_start(struct shard *s)
+{
+    s->started = true;
+}
+
+void shard_listen(struct shard *s, int fd, size_t listener)
+{
+    server_listen(s->server, fd, listener);
+}
+
+/* ---- letters ------------------------------------------------------------------------------ */
+
+static void read_letter(struct shard *s, void *item, enum shard_item kind)
+{
+    struct shard_call *call = item;
+
+    switch (kind) {
+    case SHARD_ITEM_TASK: delivery_receive(s->delivery, item); return;
+    case SHARD_ITEM_CALL: call->run(s, call); return;
+    case SHARD_ITEM_ANSWER: call->done(s, call); return;
+    }
+    UNREACHABLE();
+}
+
+/* True if more may be left. */
+static bool read_letters(struct shard *s)
+{
+    bool more = false;
+
+    for (unsigned from = 0; from < s->group->count; from++) {
+        int left = LETTERS_A_PASS;
+        for (; left > 0; left--) {
+            enum shard_item kind;
+            void *item = shard_mailbox_take(&s->inboxes[from], &kind);
+            if (item == NULL)
+                break;
+            read_letter(s, item, kind);
+        }
+        more |= left == 0;
+    }
+    return more;
+}
+
+static bool has_letters(const struct shard *s)
+{
+    for (unsigned from = 0; from < s->group->count; from++) {
+        if (!spsc_empty(&s->inboxes[from].queue))
+            return true;
+    }
+    return false;
+}
+
+/* Publishes what this pass has posted and wakes those who sleep. True if a mailbox was full. */
+static bool send_letters(struct shard *s)
+{
+    bool full = false;
+
+    for (unsigned to = 0; to < s->group->count; to++) {
+        struct shard *other = s->group->shards[to];
+        struct shard_mailbox *box = &other->inboxes[s->o.number];
+
+        if (shard_mailbox_publish(box) && to != s->o.number) {
+            /* Pairs with the fence in shard_wait(): it sees the letters, or we see it asleep. */
+            atomic_thread_fence(memory_order_seq_cst);
+            if (atomic_load_explicit(&other->asleep, memory_order_relaxed)) {
+                s->doorbells++;
+                io_wake(s->o.io, other->o.io);
+            }
+        }
+        full |= shard_mailbox_is_full(box);
+    }
+    return full;
+}
+
+void shard_call(struct shard *from, unsigned to, struct shard_call *call)
+{
+    call->from = from->o.number;
+    shard_mailbox_post(&from->group->shards[to]->inboxes[from->o.number], call, SHARD_ITEM_CALL);
+}
+
+void shard_answer(struct shard *on, struct shard_call *call)
+{
+    shard_mailbox_post(&on->group->shards[call->from]->inboxes[on->o.number], call,
+                       SHARD_ITEM_ANSWER);
+}
+
+/* ---- stopping ----------------------------------------------------------------------------- */
+
+static void begin_stop(struct shard *s)
+{
+    uint64_t deadline_ms = io_now_ms(s->o.io) + STOP_GRACE_MS;
+
+    s->stopping = true;
+    server_stop(s->server, deadline_ms);
+    queue_stop(&s->queue);
+    delivery_stop(s->delivery, deadline_ms);
+}
+
+/* A shard whose sessions are gone and whose tasks are home makes no more work for anybody; when all are
+ * so far, nothing is on its way between them. */
+static void wake_others(struct shard *s)
+{
+    for (unsigned i = 0; i < s->group->count; i++) {
+        if (i != s->o.number)
+            io_wake(s->o.io, s->group->shards[i]->o.io);
+    }
+}
+
+static void continue_stop(struct shard *s)
+{
+    if (!s->counted_quiet && server_idle(s->server) && s->queue.out == 0) {
+        s->counted_quiet = true;
+        if (atomic_fetch_add(&s->group->quiet, 1) + 1 == s->group->count)
+            wake_others(s);
+    }
+    if (!s->resolver_stopped && atomic_load(&s->group->quiet) == s->group->count &&
+        delivery_idle(s->delivery)) {
+        s->resolver_stopped = true;
+        if (s->o.dns_stop != NULL)
+            s->o.dns_stop(s->dns);
+    }
+}
+
+bool shard_stopped(struct shard *s)
+{
+    return s->stopping && s->resolver_stopped && spool_idle(s->spool) &&
+           (s->o.dns_idle == NULL || s->o.dns_idle(s->dns));
+}
+
+void shard_group_stop(struct shard_group *group)
+{
+    atomic_store(&group->stop, true);
+    for (unsigned i = 0; i < group->count; i++) {
+        if (group->shards[i] != NULL)
+            io_wake_from_thread(group->shards[i]->o.io);
+    }
+}
+
+/* ---- the loop ----------------------------------------------------------------------------- */
+
+uint64_t shard_pass(struct shard *s)
+{
+    bool more;
+
+    s->passes++;
+    wheel_advance(&s->wheel, io_now_ms(s->o.io));
+    if (!s->stopping && atomic_load_explicit(&s->group->stop, memory_order_relaxed))
+        begin_stop(s);
+    more = read_letters(s);
+    more |= server_step(s->server);
+    if (s->started)
+        more |= queue_step(&s->queue);
+    if (s->stopping)
+        continue_stop(s);
+    /* Last, so that everything this pass has written is in one commit. */
+    spool_step(s->spool);
+    more |= send_letters(s);
+    if (s->group->pass_over != NULL)
+        s->group->pass_over();
+    return more ? 0 : wheel_next_ms(&s->wheel);
+}
+
+void shard_wait(struct shard *s, uint64_t deadline_ms)
+{
+    if (deadline_ms > 0) {
+        atomic_store_explicit(&s->asleep, true, memory_order_relaxed);
+        atomic_thread_fence(memory_order_seq_cst);
+        if (has_letters(s))
+            deadline_ms = 0;
+    }
+    (void)io_wait(s->o.io, deadline_ms);
+    atomic_store_explicit(&s->asleep, false, memory_order_relaxed);
+}
+
+void shard_run(struct shard *s)
+{
+    for (;;) {
+        uint64_t deadline_ms = shard_pass(s);
+        if (shard_stopped(s))
+            return;
+        shard_wait(s, deadline_ms);
+    }
+}
+
+void shard_destroy(struct shard *s, bool crashed)
+{
+    if (s == NULL)
+        return;
+    if (s->server != NULL && !crashed) {
+        server_destroy(s->server);
+        delivery_destroy(s->delivery);
+    }
+    if (s->spool != NULL) {
+        queue_finish(&s->queue);
+        spool_close(s->spool, crashed);
+    }
+    if (s->dns != NULL && !crashed)
+        dns_destroy(s->dns);
+    for (unsigned i = 0; i < s->group->count; i++)
+        shard_mailbox_finish(&s->inboxes[i]);
+    mem_free(s->inboxes);
+    s->group->shards[s->o.number] = NULL;
+    mem_free(s);
+}
+
+unsigned shard_number(const struct shard *s)
+{
+    return s->o.number;
+}
+
+struct io *shard_io(struct shard *s)
+{
+    return s->o.io;
+}
+
+struct wheel *shard_wheel(struct shard *s)
+{
+    return &s->wheel;
+}
+
+struct spool *shard_spool(struct shard *s)
+{
+    return s->spool;
+}
+
+struct queue *shard_queue(struct shard *s)
+{
+    return &s->queue;
+}
+
+struct shard_group *shard_group_of(struct shard *s)
+{
+    return s->group;
+}
+
+void shard_counters(struct shard *s, struct shard_counters *out)
+{
+    *out = (struct shard_counters){.io = s->o.io->counters,
+                                   .queue_messages = s->queue.messages,
+                                   .queue_out = s->queue.out,
+                                   .passes = s->passes,
+                                   .posted = s->posted,
+                                   .doorbells = s->doorbells};
+    server_counters(s->server, &out->server);
+    delivery_counters(s->delivery, &out->delivery);
+    spool_counters(s->spool, &out->spool);
+    dns_counters(s->dns, &out->dns);
+}
