@@ -11,6 +11,7 @@
 #ifndef QUEUE_H
 #define QUEUE_H
 
+#include "base_hash.h"
 #include "base_pool.h"
 #include "base_rand.h"
 #include "base_wheel.h"
@@ -29,6 +30,7 @@ struct queue_entry {
     struct list ready;
     struct queue *queue;
     struct spool_message *message;
+    struct queue_reason *reason; /* of the last deferral in this run; NULL: not known */
     uint32_t tasks_out; /* parts of the message that delivery has and has not reported on */
     uint8_t state;      /* enum queue_state */
     bool deleted;       /* by the operator, while it was out */
@@ -46,6 +48,7 @@ struct queue {
     void *context;
     struct pool entries;
     struct list ready;
+    struct hash_table reasons; /* each text once, however many messages wait for it */
     uint32_t out;     /* entries that are with delivery */
     uint32_t out_max; /* no more than this at a time */
     uint64_t messages;
@@ -90,6 +93,8 @@ uint32_t queue_now_s(const struct queue *q); /* Unix time */
 /* The operator. False: no such message. */
 bool queue_retry(struct queue *q, uint64_t id);  /* all its waiting recipients are due now */
 bool queue_delete(struct queue *q, uint64_t id); /* gone, without a bounce */
+/* The remote's words, or ours, when a recipient was last deferred; empty if there were none. */
+struct slice queue_entry_reason(const struct queue_entry *e);
 /* Unix seconds of the entry's next attempt; 0: it is under way. */
 uint32_t queue_entry_due_s(const struct queue_entry *e);
 

@@ -1,6 +1,8 @@
 /* queue: see the header. */
 #include "queue.h"
 
+#include "queue_reason_priv.h"
+
 enum { OUT_MAX_DEFAULT = 20000, DISPATCH_A_PASS = 256 };
 
 static void entry_due(struct wheel_timer *timer);
@@ -18,6 +20,7 @@ void queue_init(struct queue *q, const struct queue_options *options)
     rand_seed(&q->rand, options->seed);
     pool_init(&q->entries, "queue entries", sizeof(struct queue_entry), 0);
     list_init(&q->ready);
+    hash_table_init(&q->reasons);
 }
 
 void queue_set_spool(struct queue *q, struct spool *spool)
@@ -31,6 +34,7 @@ static void entry_free(struct queue_entry *e)
 
     wheel_cancel(q->wheel, &e->timer);
     list_remove(&e->ready);
+    queue_reason_put(&q->reasons, e->reason);
     q->messages--;
     pool_put(&q->entries, e);
 }
@@ -48,6 +52,7 @@ void queue_finish(struct queue *q)
 {
     if (q->spool != NULL)
         spool_each(q->spool, forget_entry, NULL);
+    hash_table_finish(&q->reasons);
     pool_finish(&q->entries);
 }
 
@@ -158,6 +163,19 @@ static void entry_delete_recipients(struct queue_entry *e)
     }
 }
 
+static void set_reason(struct queue_entry *e, struct slice text)
+{
+    struct queue_reason *reason = queue_reason_get(&e->queue->reasons, text);
+
+    queue_reason_put(&e->queue->reasons, e->reason);
+    e->reason = reason;
+}
+
+struct slice queue_entry_reason(const struct queue_entry *e)
+{
+    return e->reason != NULL ? slice_of(e->reason->text, e->reason->len) : SLICE_NULL;
+}
+
 void queue_settled(struct queue_entry *e, const struct spool_outcome *outcomes, uint32_t count)
 {
     struct queue *q = e->queue;
@@ -165,8 +183,12 @@ void queue_settled(struct queue_entry *e, const struct spool_outcome *outcomes, 
     uint32_t ended = 0;
 
     ASSERT(e->state == QUEUE_OUT && e->tasks_out > 0);
-    for (uint32_t i = 0; i < count; i++)
-        ended += outcomes[i].state != SPOOL_RECIPIENT_WAITING;
+    for (uint32_t i = 0; i < count; i++) {
+        if (outcomes[i].state != SPOOL_RECIPIENT_WAITING)
+            ended++;
+        else
+            set_reason(e, outcomes[i].text);
+    }
     ASSERT(ended <= m->recipients_left);
     if (ended == m->recipients_left)
         e->message = NULL; /* the spool frees it in the call below */
