@@ -49,8 +49,8 @@ struct queue {
     struct pool entries;
     struct list ready;
     struct hash_table reasons; /* each text once, however many messages wait for it */
-    uint32_t out;     /* entries that are with delivery */
-    uint32_t out_max; /* no more than this at a time */
+    uint32_t out;              /* entries that are with delivery */
+    uint32_t out_max;          /* no more than this at a time */
     uint64_t messages;
     bool stopped;
 };

@@ -86,7 +86,8 @@ static bool word_is(struct slice word, const char *text)
     return slice_equal(word, slice_str(text));
 }
 
-static void request_queue(struct admin_client *c, const struct slice *words, size_t count, bool json)
+static void request_queue(struct admin_client *c, const struct slice *words, size_t count,
+                          bool json)
 {
     static const struct {
         const char *name;
@@ -196,7 +197,7 @@ void admin_stop(struct admin *a)
     a->stopping = true;
     net_listener_stop(&a->listener, NULL);
     LIST_EACH_SAFE(&a->clients, node)
-        net_conn_abort(&container_of(node, struct admin_client, node)->conn);
+    net_conn_abort(&container_of(node, struct admin_client, node)->conn);
 }
 
 bool admin_idle(const struct admin *a)

@@ -7,6 +7,7 @@
  * read from the log, since memory does not keep them.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "admin_priv.h"
 #include "base_mem.h"

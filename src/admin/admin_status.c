@@ -11,9 +11,9 @@ struct row {
     const char *meaning; /* for the text form */
 };
 
-#define ROW(name_, member_, meaning_)                                                              \
-    {                                                                                              \
-        name_, offsetof(struct shard_counters, member_), meaning_                                  \
+#define ROW(name_, member_, meaning_)                             \
+    {                                                             \
+        name_, offsetof(struct shard_counters, member_), meaning_ \
     }
 
 static const struct row rows[] = {
@@ -57,7 +57,8 @@ static const struct row rows[] = {
     ROW("bytes_sent_cold", delivery.bytes_cold, "bodies read from the log first"),
     ROW("bytes_send", io.bytes_send, "sent by copy"),
     ROW("bytes_zerocopy", io.bytes_zerocopy, "sent without copy"),
-    ROW("bytes_zerocopy_copied", io.bytes_zerocopy_copied, "of these, copied by the kernel after all"),
+    ROW("bytes_zerocopy_copied", io.bytes_zerocopy_copied,
+        "of these, copied by the kernel after all"),
     ROW("dns_asked", dns.asked, "questions to the resolver"),
     ROW("dns_cache_hits", dns.cache_hits, "answered from its cache"),
     ROW("dns_failed", dns.failed, "that found no answer"),

@@ -6,8 +6,9 @@
 #include "shard_mailbox_priv.h"
 
 enum {
-    STOP_GRACE_MS = 10 * 1000, /* for sessions and transactions under way when a stop is asked for */
-    LETTERS_A_PASS = 1024,     /* from one other shard */
+    STOP_GRACE_MS =
+        10 * 1000,         /* for sessions and transactions under way when a stop is asked for */
+    LETTERS_A_PASS = 1024, /* from one other shard */
 };
 
 struct shard {
@@ -245,8 +246,8 @@ static void continue_stop(struct shard *s)
         if (atomic_fetch_add(&s->group->quiet, 1) + 1 == s->group->count)
             wake_others(s);
     }
-    if (!s->resolver_stopped && atomic_load(&s->group->quiet) == s->group->count &&
-        delivery_idle(s->delivery)) {
+    if (!s->resolver_stopped && atomic_load(&s->group->quiet) == s->group->count
+        && delivery_idle(s->delivery)) {
         s->resolver_stopped = true;
         if (s->o.dns_stop != NULL)
             s->o.dns_stop(s->dns);
@@ -255,8 +256,8 @@ static void continue_stop(struct shard *s)
 
 bool shard_stopped(struct shard *s)
 {
-    return s->stopping && s->resolver_stopped && spool_idle(s->spool) &&
-           (s->o.dns_idle == NULL || s->o.dns_idle(s->dns));
+    return s->stopping && s->resolver_stopped && spool_idle(s->spool)
+           && (s->o.dns_idle == NULL || s->o.dns_idle(s->dns));
 }
 
 void shard_group_stop(struct shard_group *group)
