@@ -53,7 +53,7 @@ struct shard *shard_create(const struct shard_options *options)
     s->o = *options;
     s->group = options->group;
     s->conf = options->group->conf;
-    s->inboxes = mem_calloc(count, sizeof(*s->inboxes));
+    s->inboxes = mem_alloc_aligned(_Alignof(struct shard_mailbox), count * sizeof(*s->inboxes));
     for (unsigned i = 0; i < count; i++)
         shard_mailbox_init(&s->inboxes[i]);
     s->group->shards[options->number] = s;
@@ -251,6 +251,8 @@ static void continue_stop(struct shard *s)
         s->resolver_stopped = true;
         if (s->o.dns_stop != NULL)
             s->o.dns_stop(s->dns);
+        if (s->o.guest_stop != NULL)
+            s->o.guest_stop(s->o.context);
     }
 }
 

@@ -1,0 +1,181 @@
+/* mailring: the daemon and its administration, one program with commands. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io_uring_ring.h"
+#include "main_priv.h"
+
+#define CONF_PATH_DEFAULT "/etc/mailring/mailring.conf"
+
+static int main_help(const struct main_options *o);
+
+static const struct {
+    const char *name;
+    int (*run)(const struct main_options *o);
+    const char *help;
+} commands[] = {
+    {"serve", main_serve, "run in the foreground; SIGTERM drains and exits"},
+    {"check", main_check, "read the configuration and say what is wrong with it"},
+    {"status", main_status, "counters of the running server [--json]"},
+    {"queue", main_queue, "list | show ID | retry ID|all | delete ID|all  [--json]"},
+    {"spool", main_spool, "verify | dump [ID]  (of a server that is not running)"},
+    {"version", main_version, "version, kernel features found, build"},
+    {"help", main_help, "this"},
+};
+
+void main_complain(const char *format, ...)
+{
+    va_list args;
+
+    (void)fputs("mailring: ", stderr);
+    va_start(args, format);
+    (void)vfprintf(stderr, format, args);
+    va_end(args);
+    (void)fputc('\n', stderr);
+}
+
+struct conf *main_load_conf(const struct main_options *o)
+{
+    struct conf_errors errors = {0};
+    struct conf *conf = NULL;
+
+    (void)conf_load(o->conf_path, &conf, &errors); /* conf says whether */
+    for (size_t i = 0; i < errors.count; i++)
+        (void)fprintf(stderr, "%s\n", errors.items[i].text);
+    conf_errors_finish(&errors);
+    return conf;
+}
+
+int main_check(const struct main_options *o)
+{
+    struct conf *conf = main_load_conf(o);
+
+    if (conf == NULL)
+        return 1;
+    conf_free(conf);
+    (void)printf("%s: fine\n", o->conf_path);
+    return EX_OK;
+}
+
+int main_version(const struct main_options *o)
+{
+    struct buf text;
+
+    (void)o;
+    buf_init(&text, 0);
+    io_uring_describe(&text);
+    (void)printf("mailring %s\nkernel: %.*s\nbuild: %s, C%ld, optimised %s\n", MAILRING_VERSION,
+                 SLICE_ARG(buf_slice(&text)), __VERSION__, __STDC_VERSION__ / 100 % 100,
+#ifdef __OPTIMIZE__
+                 "yes"
+#else
+                 "no"
+#endif
+    );
+    buf_finish(&text);
+    return EX_OK;
+}
+
+static int main_help(const struct main_options *o)
+{
+    (void)o;
+    (void)printf("usage: mailring COMMAND [-c FILE] [options]\n\n");
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        (void)printf("  %-8s %s\n", commands[i].name, commands[i].help);
+    (void)printf("\n  -c FILE               configuration (default " CONF_PATH_DEFAULT ")\n"
+                 "  --json                answer in JSON\n"
+                 "  --log-format=FORMAT   of serve: text (key=value) or json\n"
+                 "  --log-level=LEVEL     of serve: debug, info, notice, warning or error\n");
+    return EX_OK;
+}
+
+static bool parse_level(const char *text, enum log_level *out)
+{
+    static const char *const names[] = {"debug", "info", "notice", "warning", "error"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = (enum log_level)i;
+            return true;
+        }
+    }
+    main_complain("--log-level=%s: known are debug, info, notice, warning and error", text);
+    return false;
+}
+
+static bool parse_format(const char *text, enum log_format *out)
+{
+    if (strcmp(text, "json") != 0 && strcmp(text, "text") != 0) {
+        main_complain("--log-format=%s: known are text and json", text);
+        return false;
+    }
+    *out = strcmp(text, "json") == 0 ? LOG_JSON : LOG_TEXT;
+    return true;
+}
+
+/* Options may stand anywhere; the other words are kept in order. */
+static bool parse_arguments(int argc, char **argv, struct main_options *o)
+{
+    for (int i = 0; i < argc; i++) {
+        const char *a = argv[i];
+        if (strcmp(a, "-c") == 0) {
+            if (++i == argc) {
+                main_complain("-c needs a file");
+                return false;
+            }
+            o->conf_path = argv[i];
+        } else if (strcmp(a, "--json") == 0) {
+            o->json = true;
+        } else if (strncmp(a, "--log-format=", 13) == 0) {
+            if (!parse_format(a + 13, &o->log_format))
+                return false;
+        } else if (strncmp(a, "--log-level=", 12) == 0) {
+            if (!parse_level(a + 12, &o->log_level))
+                return false;
+        } else if (a[0] == '-') {
+            main_complain("unknown option %s; see mailring help", a);
+            return false;
+        } else {
+            o->words[o->word_count++] = argv[i];
+        }
+    }
+    return true;
+}
+
+static int run_command(const struct main_options *o, const char *name)
+{
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return main_help(o);
+    if (strcmp(name, "--version") == 0)
+        return main_version(o);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].run(o);
+    }
+    main_complain("unknown command %s; see mailring help", name);
+    return EX_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    struct main_options o = {.conf_path = CONF_PATH_DEFAULT,
+                             .log_level = LOG_INFO,
+                             .log_format = LOG_TEXT};
+    int exit_code = EX_USAGE;
+
+    if (argc < 2) {
+        (void)main_help(&o);
+        return EX_USAGE;
+    }
+    o.words = calloc((size_t)argc, sizeof(*o.words));
+    if (o.words == NULL) {
+        main_complain("no memory");
+        return EX_OSERR;
+    }
+    if (parse_arguments(argc - 2, argv + 2, &o))
+        exit_code = run_command(&o, argv[1]);
+    free(o.words);
+    return exit_code;
+}

@@ -1,0 +1,37 @@
+/* main_priv: the program's commands and what they share. */
+#ifndef MAIN_PRIV_H
+#define MAIN_PRIV_H
+
+#include <stdbool.h>
+#include <sysexits.h>
+
+#include "base_log.h"
+#include "conf.h"
+
+#ifndef MAILRING_VERSION
+#define MAILRING_VERSION "unknown"
+#endif
+
+struct main_options {
+    const char *conf_path; /* -c */
+    bool json;
+    enum log_level log_level;
+    enum log_format log_format;
+    char **words; /* what follows the command */
+    int word_count;
+};
+
+/* Each answers with the program's exit code. */
+int main_serve(const struct main_options *o);
+int main_check(const struct main_options *o);
+int main_status(const struct main_options *o);
+int main_queue(const struct main_options *o);
+int main_spool(const struct main_options *o);
+int main_version(const struct main_options *o);
+
+/* One line on standard error: "mailring: ...". */
+void main_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The configuration, or NULL after its errors were printed. Warnings are printed too. */
+struct conf *main_load_conf(const struct main_options *o);
+
+#endif
