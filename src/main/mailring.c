@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base_assert.h"
 #include "io_uring_ring.h"
 #include "main_priv.h"
 
@@ -160,9 +161,8 @@ static int run_command(const struct main_options *o, const char *name)
 
 int main(int argc, char **argv)
 {
-    struct main_options o = {.conf_path = CONF_PATH_DEFAULT,
-                             .log_level = LOG_INFO,
-                             .log_format = LOG_TEXT};
+    struct main_options o = {
+        .conf_path = CONF_PATH_DEFAULT, .log_level = LOG_INFO, .log_format = LOG_TEXT};
     int exit_code = EX_USAGE;
 
     if (argc < 2) {

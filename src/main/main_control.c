@@ -25,7 +25,8 @@ static int connect_control(const char *path)
     if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
         return fd;
     if (errno == ENOENT || errno == ECONNREFUSED)
-        main_complain("no server answers at %s: is mailring running with this configuration?", path);
+        main_complain("no server answers at %s: is mailring running with this configuration?",
+                      path);
     else
         main_complain("%s: %s", path, strerror(errno));
     if (fd >= 0)

@@ -153,8 +153,8 @@ static void *writer_main(void *unused)
 
 void main_log_start_thread(void)
 {
-    if (sem_init(&writer.wake, 0, 0) == 0 &&
-        pthread_create(&writer.thread, NULL, writer_main, NULL) == 0)
+    if (sem_init(&writer.wake, 0, 0) == 0
+        && pthread_create(&writer.thread, NULL, writer_main, NULL) == 0)
         writer.running = true;
 }
 

@@ -83,9 +83,10 @@ bool main_user_may_write(const char *path, const char *setting)
 
 bool main_user_become(const struct main_user *user)
 {
-    if (user->change &&
-        (initgroups(user->name, user->gid) != 0 || setresgid(user->gid, user->gid, user->gid) != 0 ||
-         setresuid(user->uid, user->uid, user->uid) != 0)) {
+    if (user->change
+        && (initgroups(user->name, user->gid) != 0
+            || setresgid(user->gid, user->gid, user->gid) != 0
+            || setresuid(user->uid, user->uid, user->uid) != 0)) {
         main_complain("cannot change to user %s: %s", user->name, strerror(errno));
         return false;
     }

@@ -76,7 +76,8 @@ static void raise_limits(void)
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files); /* the soft limit will do then */
     }
-    (void)setrlimit(RLIMIT_MEMLOCK, &locked); /* without the right to: the ring says what it needs */
+    (void)setrlimit(RLIMIT_MEMLOCK,
+                    &locked); /* without the right to: the ring says what it needs */
 }
 
 /* The CPUs that this process may use, as many as there are to be shards. */
@@ -97,7 +98,8 @@ static unsigned choose_cpus(uint64_t wanted, int *cpus)
     if (count > SHARDS_MAX)
         count = SHARDS_MAX;
     for (unsigned i = 0; i < count; i++)
-        cpus[i] = count <= have ? list[i] : -1; /* more shards than CPUs: let the kernel place them */
+        cpus[i] =
+            count <= have ? list[i] : -1; /* more shards than CPUs: let the kernel place them */
     return count;
 }
 
@@ -224,8 +226,7 @@ static bool open_control(struct serve *s)
     }
     s->control_fd = fd;
     /* Whoever may read it may do everything to the queue: the server's user and root. */
-    if (chmod(path, 0600) != 0 ||
-        (s->user.change && chown(path, s->user.uid, s->user.gid) != 0)) {
+    if (chmod(path, 0600) != 0 || (s->user.change && chown(path, s->user.uid, s->user.gid) != 0)) {
         main_complain("control \"%s\": %s", path, strerror(errno));
         return give_up(s, EX_CANTCREAT);
     }
@@ -477,10 +478,8 @@ static void set_up(struct serve *s)
         buf_init(&s->workers[i].error, 0);
     }
     server_shared_init(&s->shared, s->conf);
-    s->group = (struct shard_group){.conf = s->conf,
-                                    .shared = &s->shared,
-                                    .count = s->count,
-                                    .pass_over = main_log_flush};
+    s->group = (struct shard_group){
+        .conf = s->conf, .shared = &s->shared, .count = s->count, .pass_over = main_log_flush};
     s->group.shards = mem_calloc(s->count, sizeof(*s->group.shards));
     (void)sem_init(&s->opened, 0, 0); /* fails only for wrong arguments */
     (void)sem_init(&s->go, 0, 0);
