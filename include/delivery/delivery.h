@@ -96,7 +96,8 @@ void delivery_receive(struct delivery *d, struct delivery_task *task);
  * `deadline_ms` at the latest. */
 void delivery_stop(struct delivery *d, uint64_t deadline_ms);
 bool delivery_idle(const struct delivery *d);
-void delivery_destroy(struct delivery *d);
+/* Idle; or, with crashed (simulator), in any state and without a call into io. NULL is fine. */
+void delivery_destroy(struct delivery *d, bool crashed);
 void delivery_counters(const struct delivery *d, struct delivery_counters *out);
 
 #endif

@@ -103,5 +103,7 @@ void net_conn_send_body(struct net_conn *c, struct iovec *pieces, int count, uns
  * it closes. The owner's timer bounds it, by net_conn_abort(). */
 void net_conn_close(struct net_conn *c, bool linger);
 void net_conn_abort(struct net_conn *c);
+/* Frees what the connection holds without a call into io, which is gone (simulated crash). */
+void net_conn_discard(struct net_conn *c);
 
 #endif

@@ -61,7 +61,8 @@ bool server_step(struct server *s);
  * that are left are cut off. */
 void server_stop(struct server *s, uint64_t deadline_ms);
 bool server_idle(const struct server *s); /* no session, no listener */
-void server_destroy(struct server *s);
+/* Idle; or, with crashed (simulator), in any state and without a call into io. */
+void server_destroy(struct server *s, bool crashed);
 void server_counters(const struct server *s, struct server_counters *out);
 
 #endif

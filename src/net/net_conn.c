@@ -91,15 +91,22 @@ static void conn_was_shut_down(struct io_op *op)
     conn_step(container_of(op, struct net_conn, control));
 }
 
-static void conn_closed(struct io_op *op)
+void net_conn_discard(struct net_conn *c)
 {
-    struct net_conn *c = container_of(op, struct net_conn, control);
-
     c->fd = -1;
     c->state = NET_CONN_IDLE;
     buf_finish(&c->carry);
     buf_finish(&c->out);
     buf_finish(&c->sending);
+    mem_free(c->iov);
+    c->iov = NULL;
+}
+
+static void conn_closed(struct io_op *op)
+{
+    struct net_conn *c = container_of(op, struct net_conn, control);
+
+    net_conn_discard(c);
     c->closed(c);
 }
 

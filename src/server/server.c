@@ -115,10 +115,13 @@ bool server_idle(const struct server *s)
     return list_empty(&s->sessions);
 }
 
-void server_destroy(struct server *s)
+void server_destroy(struct server *s, bool crashed)
 {
     if (s == NULL)
         return;
+    ASSERT(crashed || server_idle(s));
+    LIST_EACH_SAFE(&s->sessions, session)
+    session_discard(container_of(session, struct session, node));
     if (wheel_timer_is_set(&s->stop_timer))
         wheel_cancel(s->o.wheel, &s->stop_timer);
     LIST_EACH_SAFE(&s->listeners, node)

@@ -84,6 +84,7 @@ void session_step(struct session *s);
 /* The server stops: ends now if it is between messages. */
 void session_stop(struct session *s);
 void session_abort(struct session *s);
+void session_discard(struct session *s); /* io is gone */
 
 /* server_transaction.c: a message from MAIL to 250. Answers are given to the engine. */
 void transaction_begin(struct session *s);
@@ -94,5 +95,6 @@ void transaction_body(struct session *s);
 bool transaction_flush(struct session *s);
 void transaction_commit(struct session *s);
 void transaction_end(struct session *s); /* forgets it; fine if there is none */
+void transaction_discard(struct session *s); /* io and spool are gone */
 
 #endif

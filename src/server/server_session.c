@@ -351,3 +351,11 @@ void session_abort(struct session *s)
     transaction_end(s);
     net_conn_abort(&s->conn);
 }
+
+void session_discard(struct session *s)
+{
+    transaction_discard(s);
+    net_conn_discard(&s->conn);
+    leave_counts(s);
+    session_free(s);
+}

@@ -334,6 +334,18 @@ static void transaction_done(struct spool_writer *w, enum spool_result result)
     session_step(s);
 }
 
+void transaction_discard(struct session *s)
+{
+    struct transaction *tx = s->tx;
+
+    if (tx == NULL)
+        return;
+    buf_finish(&tx->head);
+    arena_reset(&tx->arena);
+    s->tx = NULL;
+    pool_put(&s->server->transaction_pool, tx);
+}
+
 void transaction_end(struct session *s)
 {
     struct transaction *tx = s->tx;
@@ -341,8 +353,5 @@ void transaction_end(struct session *s)
     if (tx == NULL || tx->committing)
         return;
     spool_writer_abort(&tx->writer);
-    buf_finish(&tx->head);
-    arena_reset(&tx->arena);
-    s->tx = NULL;
-    pool_put(&s->server->transaction_pool, tx);
+    transaction_discard(s);
 }

@@ -321,10 +321,8 @@ void shard_destroy(struct shard *s, bool crashed)
 {
     if (s == NULL)
         return;
-    if (s->server != NULL && !crashed) {
-        server_destroy(s->server);
-        delivery_destroy(s->delivery);
-    }
+    server_destroy(s->server, crashed);
+    delivery_destroy(s->delivery, crashed);
     if (s->spool != NULL) {
         queue_finish(&s->queue);
         spool_close(s->spool, crashed);
