@@ -3,30 +3,36 @@
 #include "base_mem.h"
 #include "delivery_priv.h"
 
-/* The addresses lie behind the recipients, in the same allocation; `text_used` of them so far. */
+/* Lies before the task, the addresses behind the recipients, in the same allocation. (It cannot embed
+ * the task, which ends in a flexible array.) */
 struct task_memory {
-    size_t text_size;
-    size_t text_used;
+    _Alignas(_Alignof(max_align_t)) size_t text_size;
+    size_t text_used; /* so far */
     uint8_t *text;
-    struct delivery_task task; /* ends in a flexible array */
 };
 
 static struct task_memory *memory_of(struct delivery_task *t)
 {
-    return container_of(t, struct task_memory, task);
+    return (struct task_memory *)(void *)t - 1;
+}
+
+static struct delivery_task *task_of(struct task_memory *memory)
+{
+    return (struct delivery_task *)(void *)(memory + 1);
 }
 
 struct delivery_task *delivery_task_create(uint32_t recipient_count, size_t text_len)
 {
-    size_t head =
-        sizeof(struct task_memory) + (size_t)recipient_count * sizeof(struct delivery_recipient);
+    size_t head = sizeof(struct task_memory) + sizeof(struct delivery_task)
+                  + (size_t)recipient_count * sizeof(struct delivery_recipient);
     struct task_memory *memory = mem_zalloc(head + text_len);
+    struct delivery_task *t = task_of(memory);
 
     memory->text = (uint8_t *)memory + head;
     memory->text_size = text_len;
-    memory->task.recipient_count = recipient_count;
-    list_init(&memory->task.node);
-    return &memory->task;
+    t->recipient_count = recipient_count;
+    list_init(&t->node);
+    return t;
 }
 
 struct slice delivery_task_text(struct delivery_task *t, struct slice text, bool fold)
