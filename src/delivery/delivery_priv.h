@@ -41,7 +41,10 @@ struct delivery {
 
     struct list maildir_waiting; /* tasks */
     uint32_t maildirs_running;
+    struct maildir_sync *maildir_syncs; /* directories that are being synced */
+    struct list bounce_waiting;         /* tasks; zeroed is empty */
     uint32_t bounces_running;
+    bool bounces_starting;
     uint32_t lookups_running; /* MX */
 
     struct hash_table sites;
@@ -80,6 +83,8 @@ void delivery_outcome(struct delivery *d, struct delivery_task *t);
 /* The rest of the above, once the sender has been told. `told` false: no bounce could be stored now;
  * failed recipients are tried again later. */
 void delivery_outcome_record(struct delivery *d, struct delivery_task *t, bool told);
+/* What became of a recipient, for people: "550 5.1.1 No such user". */
+void delivery_outcome_text(const struct delivery_recipient *r, struct buf *out);
 /* Writes the notification about all FAILED recipients of t and calls delivery_outcome_record(). */
 void delivery_bounce(struct delivery *d, struct delivery_task *t);
 /* Whether somebody is to be told: not for the null sender, never for bounces. */
