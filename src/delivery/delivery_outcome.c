@@ -60,8 +60,7 @@ static void log_recipient(const struct delivery_task *t, const struct delivery_r
     log_end(&line);
 }
 
-/* The words that the spool keeps for people: "550 5.1.1 No such user". */
-static void outcome_text(const struct delivery_recipient *r, struct buf *out)
+void delivery_outcome_text(const struct delivery_recipient *r, struct buf *out)
 {
     if (r->code != 0)
         (void)buf_printf(out, "%u ", (unsigned)r->code);
@@ -125,7 +124,7 @@ void delivery_outcome_record(struct delivery *d, struct delivery_task *t, bool t
             continue;
         }
         if (r->status != DELIVERY_DONE) {
-            outcome_text(r, &texts[count]);
+            delivery_outcome_text(r, &texts[count]);
             outcomes[count].text = buf_slice(&texts[count]);
         }
         count++;
