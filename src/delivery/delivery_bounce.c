@@ -17,6 +17,7 @@ enum {
 
 /* Owned by itself, from start until its task's outcomes are recorded. */
 struct bounce {
+    struct list node; /* the delivery's */
     struct delivery *d;
     struct delivery_task *t;
     struct spool_reader reader;
@@ -35,11 +36,12 @@ bool delivery_bounce_wanted(const struct delivery_task *t)
     return t->sender.len > 0 && (t->flags & SPOOL_IS_BOUNCE) == 0;
 }
 
-static struct list *waiting(struct delivery *d)
+/* Lists that may be zeroed so far. */
+static struct list *ready(struct list *l)
 {
-    if (d->bounce_waiting.next == NULL)
-        list_init(&d->bounce_waiting); /* zeroed so far */
-    return &d->bounce_waiting;
+    if (l->next == NULL)
+        list_init(l);
+    return l;
 }
 
 /* ---- the end ------------------------------------------------------------------------------ */
@@ -56,6 +58,15 @@ static void log_bounce(const struct bounce *b, bool told)
     log_end(&r);
 }
 
+static void bounce_free(struct bounce *b)
+{
+    list_remove(&b->node);
+    spool_reader_finish(&b->reader);
+    buf_finish(&b->headers);
+    buf_finish(&b->body);
+    mem_free(b);
+}
+
 static void bounce_end(struct bounce *b, bool told)
 {
     struct delivery *d = b->d;
@@ -66,10 +77,7 @@ static void bounce_end(struct bounce *b, bool told)
         d->counters.bounces_sent++;
         (void)queue_accept(d->o.queue, b->writer.message); /* the queue's from here on */
     }
-    spool_reader_finish(&b->reader);
-    buf_finish(&b->headers);
-    buf_finish(&b->body);
-    mem_free(b);
+    bounce_free(b);
     delivery_outcome_record(d, t, told);
     d->bounces_running--;
     start_waiting(d);
@@ -267,6 +275,7 @@ static void bounce_start(struct delivery *d, struct delivery_task *t)
     struct bounce *b = mem_zalloc(sizeof(*b));
 
     d->bounces_running++;
+    list_push_back(ready(&d->bounces), &b->node);
     b->d = d;
     b->t = t;
     buf_init(&b->headers, 0);
@@ -285,7 +294,7 @@ static void start_waiting(struct delivery *d)
         return;
     d->bounces_starting = true;
     while (d->bounces_running < BOUNCES_MAX) {
-        struct list *node = list_pop_front(waiting(d));
+        struct list *node = list_pop_front(ready(&d->bounce_waiting));
         if (node == NULL)
             break;
         bounce_start(d, container_of(node, struct delivery_task, node));
@@ -295,6 +304,21 @@ static void start_waiting(struct delivery *d)
 
 void delivery_bounce(struct delivery *d, struct delivery_task *t)
 {
-    list_push_back(waiting(d), &t->node);
+    list_push_back(ready(&d->bounce_waiting), &t->node);
     start_waiting(d);
+}
+
+void delivery_bounce_discard(struct delivery *d)
+{
+    struct list *node;
+
+    while (!list_empty(ready(&d->bounces))) {
+        struct bounce *b = container_of(d->bounces.next, struct bounce, node);
+        b->reader.op.kind = IO_NONE; /* whatever it was will never complete */
+        delivery_task_free(b->t);
+        bounce_free(b);
+    }
+    while ((node = list_pop_front(ready(&d->bounce_waiting))) != NULL)
+        delivery_task_free(container_of(node, struct delivery_task, node));
+    d->bounces_running = 0;
 }

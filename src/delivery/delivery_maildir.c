@@ -35,6 +35,7 @@ enum maildir_state {
 
 /* Owned by itself, from start to end of its task. */
 struct maildir_job {
+    struct list node; /* the delivery's */
     struct delivery *d;
     struct delivery_task *t;
     enum maildir_state state;
@@ -365,6 +366,9 @@ static void job_start(struct delivery *d, struct delivery_task *t)
     struct maildir_job *j = mem_zalloc(sizeof(*j));
 
     d->maildirs_running++;
+    if (d->maildir_jobs.next == NULL)
+        list_init(&d->maildir_jobs); /* zeroed so far */
+    list_push_back(&d->maildir_jobs, &j->node);
     j->d = d;
     j->t = t;
     j->op.done = job_completed;
@@ -400,14 +404,9 @@ static void start_waiting(struct delivery *d)
     }
 }
 
-static void job_end(struct maildir_job *j)
+static void job_free(struct maildir_job *j)
 {
-    struct delivery *d = j->d;
-    struct delivery_task *t = j->t;
-
-    ASSERT(j->fd < 0 && !j->in_tmp && !io_op_busy(&j->op));
-    d->counters.bytes_hot += j->reader.bytes_hot;
-    d->counters.bytes_cold += j->reader.bytes_cold;
+    list_remove(&j->node);
     spool_reader_finish(&j->reader);
     delivery_maildir_make_finish(&j->make);
     buf_finish(&j->tmp_path);
@@ -415,6 +414,17 @@ static void job_end(struct maildir_job *j)
     buf_finish(&j->head);
     mem_free(j->memory);
     mem_free(j);
+}
+
+static void job_end(struct maildir_job *j)
+{
+    struct delivery *d = j->d;
+    struct delivery_task *t = j->t;
+
+    ASSERT(j->fd < 0 && !j->in_tmp && !io_op_busy(&j->op) && !io_op_busy(&j->make.op));
+    d->counters.bytes_hot += j->reader.bytes_hot;
+    d->counters.bytes_cold += j->reader.bytes_cold;
+    job_free(j);
     d->maildirs_running--;
     delivery_task_finish(d, t);
     start_waiting(d);
@@ -470,4 +480,20 @@ void delivery_maildir(struct delivery *d, struct delivery_task *t)
         job_start(d, t);
     else
         list_push_back(&d->maildir_waiting, &t->node);
+}
+
+void delivery_maildir_discard(struct delivery *d)
+{
+    struct list *node;
+
+    while (d->maildir_jobs.next != NULL && !list_empty(&d->maildir_jobs)) {
+        struct maildir_job *j = container_of(d->maildir_jobs.next, struct maildir_job, node);
+        j->reader.op.kind = IO_NONE; /* whatever it was will never complete */
+        delivery_task_free(j->t);
+        job_free(j);
+    }
+    while ((node = list_pop_front(&d->maildir_waiting)) != NULL)
+        delivery_task_free(container_of(node, struct delivery_task, node));
+    delivery_maildir_sync_discard(d);
+    d->maildirs_running = 0;
 }

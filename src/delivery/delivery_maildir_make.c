@@ -156,6 +156,5 @@ void delivery_maildir_make(struct delivery *d, struct maildir_make *m, struct sl
 
 void delivery_maildir_make_finish(struct maildir_make *m)
 {
-    ASSERT(!io_op_busy(&m->op));
     buf_finish(&m->path);
 }

@@ -33,6 +33,7 @@ struct maildir_wait {
 /* What was changed in the directory before this call is stable when `done` runs without an error.
  * `done` never runs inside this call. The path is copied. */
 void delivery_maildir_sync(struct delivery *d, struct slice directory, struct maildir_wait *w);
+void delivery_maildir_sync_discard(struct delivery *d); /* after a simulated crash */
 
 /* ---- delivery_maildir_make.c --------------------------------------------------------------- */
 
@@ -52,6 +53,6 @@ struct maildir_make {
 /* Makes the mailbox at `base`, and what leads to it, durably. Never calls `done` within. */
 void delivery_maildir_make(struct delivery *d, struct maildir_make *m, struct slice base,
                            void (*done)(struct maildir_make *m, int error));
-void delivery_maildir_make_finish(struct maildir_make *m);
+void delivery_maildir_make_finish(struct maildir_make *m); /* frees; not while it runs */
 
 #endif

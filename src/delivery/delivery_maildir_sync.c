@@ -135,3 +135,12 @@ void delivery_maildir_sync(struct delivery *d, struct slice directory, struct ma
     d->maildir_syncs = s;
     sync_open(s);
 }
+
+void delivery_maildir_sync_discard(struct delivery *d)
+{
+    while (d->maildir_syncs != NULL) {
+        struct maildir_sync *s = d->maildir_syncs;
+        d->maildir_syncs = s->next;
+        mem_free(s);
+    }
+}

@@ -41,8 +41,10 @@ struct delivery {
 
     struct list maildir_waiting; /* tasks */
     uint32_t maildirs_running;
+    struct list maildir_jobs;           /* zeroed is empty, like the next two */
     struct maildir_sync *maildir_syncs; /* directories that are being synced */
-    struct list bounce_waiting;         /* tasks; zeroed is empty */
+    struct list bounces;
+    struct list bounce_waiting; /* tasks */
     uint32_t bounces_running;
     bool bounces_starting;
     uint32_t lookups_running; /* MX */
@@ -92,6 +94,11 @@ bool delivery_bounce_wanted(const struct delivery_task *t);
 
 /* t->to[t->to_next] is a maildir: one file a recipient, then delivery_task_finish(). */
 void delivery_maildir(struct delivery *d, struct delivery_task *t);
+
+/* After a simulated crash: free what is under way and waiting, tasks included, without calls into io or
+ * the spool. */
+void delivery_maildir_discard(struct delivery *d);
+void delivery_bounce_discard(struct delivery *d);
 
 /* ---- the owner of domains and sites ------------------------------------------------------- */
 
