@@ -1,0 +1,140 @@
+/* What is accepted from whom: a table over one configuration. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base_assert.h"
+#include "policy.h"
+
+Suite *policy_suite(void);
+
+static struct conf *conf;
+
+static void load(void)
+{
+    static const char recipients[] = "ann\nbob@one.example\n";
+    static const char text[] = "hostname = \"mx.example\"\n"
+                               "spool = \"/nonexistent\"\n"
+                               "listener \"in\" { address = {\"127.0.0.1:2525\"} role = mx }\n"
+                               "listener \"out\" { address = {\"127.0.0.1:2526\"} role = relay }\n"
+                               "relay_from = {\"10.1.0.0/16\", \"2001:db8::/32\"}\n"
+                               "domain \"one.example\" { to = \"discard\" recipients = \"%s\" "
+                               "subaddress = \"+\" }\n"
+                               "domain \"all.example\" { to = \"discard\" }\n"
+                               "domain \"shut.example\" { to = \"reject:moved away\" }\n"
+                               "route \"bad.example\" { to = \"reject:not there\" }\n";
+    char list[] = "/tmp/policy-recipients-XXXXXX", file[] = "/tmp/policy-conf-XXXXXX";
+    int list_fd = mkstemp(list), file_fd = mkstemp(file);
+    struct conf_errors errors = {0};
+    FILE *out;
+
+    ck_assert(list_fd >= 0 && file_fd >= 0);
+    ck_assert_int_eq(write(list_fd, recipients, sizeof(recipients) - 1), sizeof(recipients) - 1);
+    out = fdopen(file_fd, "w");
+    ck_assert_ptr_nonnull(out);
+    fprintf(out, text, list);
+    fclose(out);
+    close(list_fd);
+    ck_assert_msg(conf_load(file, &conf, &errors), "%s", errors.count ? errors.items[0].text : "");
+    conf_errors_finish(&errors);
+    unlink(list);
+    unlink(file);
+}
+
+static void unload(void)
+{
+    conf_free(conf);
+}
+
+static const struct {
+    const char *client;
+    const char *recipient;
+    int code; /* 0: accepted */
+    int detail;
+} cases[] = {
+    {"192.0.2.1", "ann@one.example", 0, 0},
+    {"192.0.2.1", "ANN@One.Example", 0, 0},
+    {"192.0.2.1", "ann+list@one.example", 0, 0},
+    {"192.0.2.1", "bob@one.example", 0, 0},
+    {"192.0.2.1", "eve@one.example", 550, 1},
+    {"192.0.2.1", "postmaster@one.example", 0, 0},
+    {"192.0.2.1", "anybody@all.example", 0, 0},
+    {"192.0.2.1", "x@elsewhere.example", 550, 1},
+    {"192.0.2.1", "x@sub.one.example", 550, 1},
+    {"192.0.2.1", "x@shut.example", 550, 1},
+    {"192.0.2.1", "x@[127.0.0.1]", 550, 2},
+    {"192.0.2.1", "\"x@elsewhere.example\"@all.example", 0, 0},
+    {"192.0.2.1", "x%elsewhere.example@all.example", 0, 0},
+    {"10.1.2.3", "x@elsewhere.example", 0, 0},
+    {"10.2.2.3", "x@elsewhere.example", 550, 1},
+    {"2001:db8::9", "x@elsewhere.example", 0, 0},
+    {"10.1.2.3", "eve@one.example", 550, 1},
+    {"10.1.2.3", "x@bad.example", 550, 1},
+    {"10.1.2.3", "x@[127.0.0.1]", 550, 2},
+};
+
+static struct policy_client client_at(const char *ip, size_t listener)
+{
+    struct policy_client client = {.conf = conf, .listener = &conf->listeners[listener]};
+
+    ck_assert(ip_parse(slice_str(ip), &client.ip));
+    return client;
+}
+
+START_TEST(recipients_by_client)
+{
+    struct policy_client client = client_at(cases[_i].client, 0);
+    struct smtp_address address;
+    struct smtp_reply refusal = {0};
+    bool accepted;
+
+    ck_assert(policy_check_connect(&client, &refusal));
+    ck_assert_int_eq(smtp_address_parse(slice_str(cases[_i].recipient), 0, &address),
+                     SMTP_ADDRESS_OK);
+    accepted = policy_check_rcpt(&client, &address, &refusal);
+    ck_assert_msg(accepted == (cases[_i].code == 0), "%s from %s", cases[_i].recipient,
+                  cases[_i].client);
+    ck_assert_int_eq(refusal.code, cases[_i].code);
+    if (!accepted)
+        ck_assert_int_eq(refusal.enhanced[2], cases[_i].detail);
+}
+END_TEST
+
+START_TEST(relay_listener_serves_its_networks)
+{
+    struct smtp_reply refusal = {0};
+    struct policy_client stranger = client_at("192.0.2.1", 1), ours = client_at("10.1.2.3", 1);
+
+    ck_assert(!policy_check_connect(&stranger, &refusal));
+    ck_assert_int_eq(refusal.code, 554);
+    ck_assert(policy_check_connect(&ours, &refusal));
+    ck_assert(ours.may_relay && !stranger.may_relay);
+}
+END_TEST
+
+START_TEST(postmaster_alone_is_ours)
+{
+    struct policy_client client = client_at("192.0.2.1", 0);
+    struct smtp_address address = {.text = SLICE_LITERAL("postmaster"),
+                                   .local = SLICE_LITERAL("postmaster"),
+                                   .kind = SMTP_DOMAIN_NONE};
+    struct smtp_reply refusal = {0};
+
+    ck_assert(policy_check_rcpt(&client, &address, &refusal));
+    ck_assert(slice_equal(policy_postmaster_domain(conf), SLICE_LITERAL("all.example")));
+}
+END_TEST
+
+Suite *policy_suite(void)
+{
+    Suite *s = suite_create("policy");
+    TCase *tc = tcase_create("rules");
+
+    tcase_add_checked_fixture(tc, load, unload);
+    tcase_add_loop_test(tc, recipients_by_client, 0, (int)ARRAY_LEN(cases));
+    tcase_add_test(tc, relay_listener_serves_its_networks);
+    tcase_add_test(tc, postmaster_alone_is_ours);
+    suite_add_tcase(s, tc);
+    return s;
+}
