@@ -1,5 +1,4 @@
 /* mailring: the daemon and its administration, one program with commands. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,29 +24,6 @@ static const struct {
     {"version", main_version, "version, kernel features found, build"},
     {"help", main_help, "this"},
 };
-
-void main_complain(const char *format, ...)
-{
-    va_list args;
-
-    (void)fputs("mailring: ", stderr);
-    va_start(args, format);
-    (void)vfprintf(stderr, format, args);
-    va_end(args);
-    (void)fputc('\n', stderr);
-}
-
-struct conf *main_load_conf(const struct main_options *o)
-{
-    struct conf_errors errors = {0};
-    struct conf *conf = NULL;
-
-    (void)conf_load(o->conf_path, &conf, &errors); /* conf says whether */
-    for (size_t i = 0; i < errors.count; i++)
-        (void)fprintf(stderr, "%s\n", errors.items[i].text);
-    conf_errors_finish(&errors);
-    return conf;
-}
 
 int main_check(const struct main_options *o)
 {
