@@ -8,10 +8,6 @@
 #include "base_log.h"
 #include "conf.h"
 
-#ifndef MAILRING_VERSION
-#define MAILRING_VERSION "unknown"
-#endif
-
 struct main_options {
     const char *conf_path; /* -c */
     bool json;

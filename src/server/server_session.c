@@ -304,6 +304,7 @@ void session_begin(struct server_listener *listener, int fd)
     const struct smtp_reply *refusal;
     struct smtp_reply policy_refusal;
     struct io_addr peer;
+    uint16_t port;
 
     s->server = server;
     s->listener = listener;
@@ -317,7 +318,7 @@ void session_begin(struct server_listener *listener, int fd)
     net_conn_init(&s->conn, server->o.io, fd, conn_ready, conn_closed);
     smtp_server_init(&s->smtp, &listener->smtp);
     if (io_addresses(server->o.io, fd, NULL, &peer) < 0
-        || !io_addr_to_ip(&peer, &s->client.ip, NULL)) {
+        || !io_addr_to_ip(&peer, &s->client.ip, &port)) {
         s->reason = "gone before it was accepted";
         s->state = SESSION_CLOSING;
         net_conn_abort(&s->conn);
