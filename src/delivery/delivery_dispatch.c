@@ -103,7 +103,8 @@ static struct delivery_task *make_task(struct dispatch *x, const struct group *g
     return t;
 }
 
-static void send_tasks(struct dispatch *x, struct slice sender, const struct slice *recipients)
+static void make_tasks(struct dispatch *x, struct slice sender, const struct slice *recipients,
+                       struct list *out_tasks)
 {
     const struct spool_message *m = x->entry->message;
     uint32_t now_s = queue_now_s(x->d->o.queue), group_count = 0, due = 0;
@@ -138,23 +139,27 @@ static void send_tasks(struct dispatch *x, struct slice sender, const struct sli
         r->index = i;
         r->address = delivery_task_text(g->task, recipients[i], false);
     }
-    /* Only now: a task may end at once, and with the last of them the message. */
-    for (uint32_t g = 0; g < group_count; g++) {
-        queue_hold(x->entry);
-        delivery_task_submit(x->d, groups[g].task);
-    }
+    for (uint32_t g = 0; g < group_count; g++)
+        list_push_back(out_tasks, &groups[g].task->node);
     mem_free(group_of);
     mem_free(groups);
 }
 
-static void dispatch_end(struct dispatch *x)
+/* The tasks have copies and pins of their own. They leave last of all, since a task may end at once,
+ * and with the last of them the message. */
+static void dispatch_end(struct dispatch *x, struct list *tasks)
 {
     struct delivery *d = x->d;
     struct queue_entry *entry = x->entry;
     bool was_reading = x->reading;
 
     spool_reader_finish(&x->reader);
+    spool_unpin(d->o.spool, entry->message, &x->ref);
     pool_put(&d->dispatches, x);
+    for (struct list *node; (node = list_pop_front(tasks)) != NULL;) {
+        queue_hold(entry);
+        delivery_task_submit(d, container_of(node, struct delivery_task, node));
+    }
     queue_settled(entry, NULL, 0);
     if (was_reading) {
         d->dispatches_reading--;
@@ -189,8 +194,10 @@ static void dispatch_step(struct dispatch *x)
 {
     struct delivery *d = x->d;
     struct spool_message *m = x->entry->message;
+    struct list tasks;
     struct slice sender;
 
+    list_init(&tasks);
     if (d->scratch_count < m->recipient_count) {
         mem_free(d->scratch);
         d->scratch = mem_calloc(m->recipient_count, sizeof(*d->scratch));
@@ -198,13 +205,11 @@ static void dispatch_step(struct dispatch *x)
     }
     switch (spool_reader_envelope(&x->reader, &sender, d->scratch, NULL)) {
     case SPOOL_READ_WAIT: return;
-    case SPOOL_READ_PIECE: send_tasks(x, sender, d->scratch); break;
+    case SPOOL_READ_PIECE: make_tasks(x, sender, d->scratch, &tasks); break;
     case SPOOL_READ_END:
     case SPOOL_READ_ERROR: dispatch_unreadable(x); break;
     }
-    /* The tasks have pins of their own. */
-    spool_unpin(d->o.spool, m, &x->ref);
-    dispatch_end(x);
+    dispatch_end(x, &tasks);
 }
 
 static void dispatch_begin(struct dispatch *x)
