@@ -196,10 +196,8 @@ void queue_settled(struct queue_entry *e, const struct spool_outcome *outcomes, 
         spool_outcomes(q->spool, m, outcomes, count);
 
     e->tasks_out--;
-    if (e->tasks_out > 0) {
-        ASSERT(e->message != NULL);
+    if (e->tasks_out > 0) /* the dispatch itself may be the last one out, after the message */
         return;
-    }
     q->out--;
     if (e->message != NULL && e->deleted)
         entry_delete_recipients(e);
