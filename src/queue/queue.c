@@ -176,13 +176,12 @@ struct slice queue_entry_reason(const struct queue_entry *e)
     return e->reason != NULL ? slice_of(e->reason->text, e->reason->len) : SLICE_NULL;
 }
 
-void queue_settled(struct queue_entry *e, const struct spool_outcome *outcomes, uint32_t count)
+static void record_outcomes(struct queue_entry *e, const struct spool_outcome *outcomes,
+                            uint32_t count)
 {
-    struct queue *q = e->queue;
     struct spool_message *m = e->message;
     uint32_t ended = 0;
 
-    ASSERT(e->state == QUEUE_OUT && e->tasks_out > 0);
     for (uint32_t i = 0; i < count; i++) {
         if (outcomes[i].state != SPOOL_RECIPIENT_WAITING)
             ended++;
@@ -192,9 +191,16 @@ void queue_settled(struct queue_entry *e, const struct spool_outcome *outcomes, 
     ASSERT(ended <= m->recipients_left);
     if (ended == m->recipients_left)
         e->message = NULL; /* the spool frees it in the call below */
-    if (count > 0)
-        spool_outcomes(q->spool, m, outcomes, count);
+    spool_outcomes(e->queue->spool, m, outcomes, count);
+}
 
+void queue_settled(struct queue_entry *e, const struct spool_outcome *outcomes, uint32_t count)
+{
+    struct queue *q = e->queue;
+
+    ASSERT(e->state == QUEUE_OUT && e->tasks_out > 0);
+    if (count > 0)
+        record_outcomes(e, outcomes, count);
     e->tasks_out--;
     if (e->tasks_out > 0) /* the dispatch itself may be the last one out, after the message */
         return;
