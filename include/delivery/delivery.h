@@ -45,6 +45,7 @@ struct delivery_task {
     unsigned origin;  /* shard */
     bool returning;   /* finished: on its way back to the origin */
     bool resolved;    /* `site` is the set of MX hosts; else the domain is to be asked first */
+    bool put_back;    /* once already, since its pooled connection had gone: the next time counts */
     struct queue_entry *entry; /* opaque but to the origin */
     uint64_t id;               /* of the message */
     struct spool_ref ref;

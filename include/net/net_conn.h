@@ -96,7 +96,8 @@ static inline bool net_conn_sending(const struct net_conn *c)
 
 void net_conn_flush(struct net_conn *c);
 /* Sends the out buffer and then `count` (< IO_IOV_MAX) pieces. Nothing may be in flight; the array and
- * the bytes stand still until net_conn_sending() is false. */
+ * the bytes stand still until net_conn_sending() is false. IO_SEND_ZEROCOPY holds for a single piece with
+ * nothing in the out buffer. */
 void net_conn_send_body(struct net_conn *c, struct iovec *pieces, int count, unsigned send_flags);
 
 /* linger: the peer may still be sending, and is to see our last reply all the same: read and drop until

@@ -16,6 +16,7 @@ struct dispatch {
     struct queue_entry *entry;
     struct spool_ref ref;
     struct spool_reader reader;
+    struct list open; /* in the list of all */
     struct list node; /* waiting for a read slot */
     bool reading;     /* has one */
 };
@@ -155,6 +156,7 @@ static void dispatch_end(struct dispatch *x, struct list *tasks)
 
     spool_reader_finish(&x->reader);
     spool_unpin(d->o.spool, entry->message, &x->ref);
+    list_remove(&x->open);
     pool_put(&d->dispatches, x);
     for (struct list *node; (node = list_pop_front(tasks)) != NULL;) {
         queue_hold(entry);
@@ -227,6 +229,8 @@ void delivery_dispatch(void *delivery, struct queue_entry *entry)
     x->d = d;
     x->entry = entry;
     list_init(&x->node);
+    list_init(&x->open);
+    list_push_back(&d->dispatches_open, &x->open);
     if (entry->message->hot == NULL) {
         if (d->dispatches_reading >= DELIVERY_READS_MAX) {
             list_push_back(&d->dispatch_waiting, &x->node);
@@ -251,4 +255,29 @@ void delivery_dispatch_next(struct delivery *d)
         d->dispatches_reading++;
         dispatch_begin(x);
     }
+}
+
+void delivery_dispatch_init(struct delivery *d)
+{
+    pool_init(&d->dispatches, "dispatches", sizeof(struct dispatch), 0);
+    list_init(&d->dispatches_open);
+    list_init(&d->dispatch_waiting);
+}
+
+void delivery_dispatch_discard(struct delivery *d)
+{
+    struct list *node;
+
+    while ((node = list_pop_front(&d->dispatches_open)) != NULL) {
+        struct dispatch *x = container_of(node, struct dispatch, open);
+        x->reader.op.kind = IO_NONE; /* whatever it was will never complete */
+        spool_reader_finish(&x->reader);
+        pool_put(&d->dispatches, x);
+    }
+}
+
+void delivery_dispatch_finish(struct delivery *d)
+{
+    pool_finish(&d->dispatches);
+    mem_free(d->scratch);
 }

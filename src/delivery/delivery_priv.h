@@ -7,8 +7,9 @@
  *   delivery_bounce.c    origin: the notification to the sender, before the outcome is recorded
  *   delivery_maildir.c   origin: mailboxes
  *   delivery_mx.c        the domain's owner: MX lookup -> site
- *   delivery_site.c      the site's owner: lane, limits, addresses, back-off, pool
- *   delivery_smtp.c      one connection to a site
+ *   delivery_site.c      the site's owner: lane, limits, back-off, pool (delivery_remote_priv.h)
+ *   delivery_address.c   a site's hosts and their addresses
+ *   delivery_smtp.c      one connection to a site, its transactions; delivery_smtp_body.c the body
  */
 #ifndef DELIVERY_PRIV_H
 #define DELIVERY_PRIV_H
@@ -17,11 +18,13 @@
 #include "base_pool.h"
 #include "base_rand.h"
 #include "delivery.h"
+#include "smtp_client.h"
 
 enum delivery_pace {
     DELIVERY_READS_MAX = 64,     /* envelopes being read from the log at a time */
     DELIVERY_MAILDIRS_MAX = 128, /* mailboxes being written at a time */
     DELIVERY_LANE_MAX = 2000,    /* tasks waiting for one site; more are postponed */
+    DELIVERY_LOOKUPS_MAX = 1000, /* MX questions under way at a time */
 };
 
 struct delivery {
@@ -34,6 +37,7 @@ struct delivery {
 
     uint32_t tasks; /* in this shard's hands: origin's own that are out are not counted */
     struct pool dispatches;
+    struct list dispatches_open;  /* all of them */
     struct list dispatch_waiting; /* for a read slot */
     uint32_t dispatches_reading;
     struct slice *scratch; /* recipients of the envelope being routed */
@@ -47,10 +51,17 @@ struct delivery {
     struct list bounce_waiting; /* tasks */
     uint32_t bounces_running;
     bool bounces_starting;
-    uint32_t lookups_running; /* MX */
+
+    struct pool lookups; /* MX */
+    struct list lookups_open;
+    struct list lookups_waiting; /* tasks */
+    uint32_t lookups_running;
 
     struct hash_table sites;
     uint32_t site_count;
+    struct pool site_pool;
+    struct pool connections;
+    struct smtp_client_options smtp_options;
 };
 
 /* ---- delivery_task.c ---------------------------------------------------------------------- */
@@ -79,6 +90,8 @@ void delivery_task_unreachable(struct delivery *d, struct delivery_task *t, uint
 
 /* ---- the origin --------------------------------------------------------------------------- */
 
+void delivery_dispatch_init(struct delivery *d);
+void delivery_dispatch_finish(struct delivery *d);
 void delivery_dispatch_next(struct delivery *d); /* a read slot is free */
 /* Takes a finished task; records what became of it. */
 void delivery_outcome(struct delivery *d, struct delivery_task *t);
@@ -97,21 +110,28 @@ void delivery_maildir(struct delivery *d, struct delivery_task *t);
 
 /* After a simulated crash: free what is under way and waiting, tasks included, without calls into io or
  * the spool. */
+void delivery_dispatch_discard(struct delivery *d);
 void delivery_maildir_discard(struct delivery *d);
 void delivery_bounce_discard(struct delivery *d);
+void delivery_mx_discard(struct delivery *d);
+void delivery_sites_discard(struct delivery *d);
 
 /* ---- the owner of domains and sites ------------------------------------------------------- */
 
 /* Asks for the MX of t->domain, sets t->site and submits it again, or ends it. */
 void delivery_mx(struct delivery *d, struct delivery_task *t);
+void delivery_mx_stop(struct delivery *d); /* all that wait for an answer go back postponed */
+void delivery_mx_init(struct delivery *d);
+void delivery_mx_finish(struct delivery *d);
 
 /* A site is named by its key, from which its hosts can be read:
  *   "smtp <route> <host> <port>"                      addresses of one host
  *   "mx <route> <preference>:<host> <preference>:..." sorted by preference, then host
  * <route> is the index of the conf_route whose limits hold. */
 void delivery_site_submit(struct delivery *d, struct delivery_task *t);
+void delivery_sites_init(struct delivery *d);
+void delivery_sites_finish(struct delivery *d); /* there is none any more */
 void delivery_sites_stop(struct delivery *d);
 void delivery_sites_abort(struct delivery *d); /* the stop deadline has passed */
-void delivery_sites_destroy(struct delivery *d);
 
 #endif

@@ -260,7 +260,10 @@ void net_conn_send_body(struct net_conn *c, struct iovec *pieces, int count, uns
         count++;
     }
     c->send.done = conn_sent;
-    io_sendv(c->io, &c->send, c->fd, list, count, send_flags);
+    if (count == 1) /* a vector would be copied */
+        io_send(c->io, &c->send, c->fd, slice_of(list->iov_base, list->iov_len), send_flags);
+    else
+        io_sendv(c->io, &c->send, c->fd, list, count, send_flags);
 }
 
 void net_conn_close(struct net_conn *c, bool linger)

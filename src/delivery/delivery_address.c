@@ -1,0 +1,290 @@
+/*
+ * delivery_address: a site's hosts, read from its key, their addresses, and which of these is to be
+ * tried next.
+ *
+ * The order is that of RFC 5321 5.1: by preference; hosts of equal preference are shuffled with each
+ * look-up. An address that has failed comes after all others for a while; within a round (see
+ * delivery_site.c) it is not tried twice.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base_mem.h"
+#include "delivery_remote_priv.h"
+
+void delivery_reason_set(struct delivery_reason *r, unsigned subject, unsigned detail,
+                         const char *format, ...)
+{
+    va_list args;
+
+    *r = (struct delivery_reason){.enhanced = {4, (uint16_t)subject, (uint16_t)detail}};
+    va_start(args, format);
+    (void)vsnprintf(r->text, sizeof(r->text), format, args); /* cut where it is too long */
+    va_end(args);
+}
+
+/* ---- the key ------------------------------------------------------------------------------ */
+
+static struct slice next_word(struct slice *rest)
+{
+    ptrdiff_t blank = slice_find(*rest, ' ');
+    struct slice word = slice_head(*rest, blank < 0 ? rest->len : (size_t)blank);
+
+    slice_advance(rest, word.len + (blank < 0 ? 0 : 1));
+    return word;
+}
+
+static uint16_t number_of(struct slice word)
+{
+    uint64_t value = 0;
+    bool ok = slice_to_u64(word, &value);
+
+    ASSERT(ok && value <= UINT16_MAX); /* the key is our own */
+    return (uint16_t)value;
+}
+
+static void add_host(struct delivery_addresses *a, uint16_t preference, struct slice name)
+{
+    struct ip_addr ip;
+
+    ASSERT(a->host_count < DELIVERY_HOSTS_MAX);
+    a->hosts[a->host_count++] = (struct delivery_host){
+        .preference = preference,
+        .name = name,
+        /* An MX record names a host; what looks like an address there is a mistake (RFC 5321 5.1). */
+        .is_ip = !a->by_mx && ip_parse(name, &ip),
+    };
+}
+
+void delivery_addresses_init(struct delivery_addresses *a, struct delivery *d, struct slice key,
+                             void (*changed)(struct delivery_addresses *a))
+{
+    struct slice rest = key, kind = next_word(&rest);
+    struct delivery_host hosts[DELIVERY_HOSTS_MAX];
+
+    *a = (struct delivery_addresses){.d = d, .changed = changed, .hosts = hosts, .round = 1};
+    (void)next_word(&rest); /* the route */
+    a->by_mx = slice_equal(kind, SLICE_LITERAL("mx"));
+    a->port = 25;
+    if (a->by_mx) {
+        while (rest.len > 0) {
+            struct slice word = next_word(&rest);
+            ptrdiff_t colon = slice_find(word, ':');
+            ASSERT(colon > 0);
+            uint16_t preference = number_of(slice_head(word, (size_t)colon));
+            slice_advance(&word, (size_t)colon + 1);
+            add_host(a, preference, word);
+        }
+    } else {
+        add_host(a, 0, next_word(&rest));
+        a->port = number_of(next_word(&rest));
+    }
+    ASSERT(a->host_count > 0 && rest.len == 0);
+    a->hosts = mem_dup(hosts, a->host_count * sizeof(*hosts));
+    for (uint32_t i = 0; i < a->host_count; i++)
+        a->hosts[i].addresses = a;
+}
+
+static void close_queries(struct delivery_addresses *a)
+{
+    for (uint32_t i = 0; i < a->host_count; i++) {
+        if (a->hosts[i].open)
+            dns_query_finish(&a->hosts[i].query);
+        a->hosts[i].open = false;
+    }
+    a->open = 0;
+}
+
+void delivery_addresses_finish(struct delivery_addresses *a)
+{
+    close_queries(a);
+    mem_free(a->hosts);
+    mem_free(a->items);
+    mem_free(a->old);
+}
+
+/* ---- asking ------------------------------------------------------------------------------- */
+
+/* Nothing can listen there but ourselves. */
+static bool is_usable(const struct ip_addr *ip)
+{
+    static const struct ip_addr none6 = {{0}};
+    static const struct ip_addr none4 = {{[10] = 0xff, [11] = 0xff}};
+
+    return memcmp(ip, &none6, sizeof(none6)) != 0 && memcmp(ip, &none4, sizeof(none4)) != 0;
+}
+
+static struct delivery_address *find_in(struct delivery_address *items, uint32_t count,
+                                        const struct ip_addr *ip)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (memcmp(&items[i].ip, ip, sizeof(*ip)) == 0)
+            return &items[i];
+    }
+    return NULL;
+}
+
+struct delivery_address *delivery_addresses_find(struct delivery_addresses *a,
+                                                 const struct ip_addr *ip)
+{
+    struct delivery_address *found = find_in(a->items, a->count, ip);
+
+    return found != NULL ? found : find_in(a->old, a->old_count, ip);
+}
+
+/* Appends a host's address; what was known about it is kept. */
+static void add_address(struct delivery_addresses *a, const struct delivery_host *host,
+                        const struct ip_addr *ip, struct delivery_address *items, uint32_t *count)
+{
+    const struct delivery_address *known = delivery_addresses_find(a, ip);
+
+    if (*count == DELIVERY_ADDRESSES_MAX || !is_usable(ip) || find_in(items, *count, ip) != NULL)
+        return;
+    items[*count] = known != NULL ? *known : (struct delivery_address){.ip = *ip};
+    items[*count].host = host->name;
+    items[*count].preference = host->preference;
+    (*count)++;
+}
+
+/* The list anew, from all answers so far. */
+static void rebuild(struct delivery_addresses *a)
+{
+    struct delivery_address items[DELIVERY_ADDRESSES_MAX];
+    uint32_t count = 0;
+
+    for (uint32_t h = 0; h < a->host_count; h++) {
+        const struct delivery_host *host = &a->hosts[h];
+        struct ip_addr ip;
+        if (host->is_ip && ip_parse(host->name, &ip))
+            add_address(a, host, &ip, items, &count);
+        if (!host->open || !host->answered || host->status != DNS_OK)
+            continue;
+        for (uint32_t i = 0; i < host->query.answer->address_count; i++)
+            add_address(a, host, &host->query.answer->addresses[i], items, &count);
+    }
+    mem_free(a->items);
+    a->items = count > 0 ? mem_dup(items, count * sizeof(*items)) : NULL;
+    a->count = count;
+}
+
+/* All have answered. An address that worked is better than none: without new ones the old ones stay, if
+ * some host could not be asked. */
+static void settle(struct delivery_addresses *a)
+{
+    bool temporary = false;
+
+    close_queries(a);
+    for (uint32_t h = 0; h < a->host_count; h++)
+        temporary |= a->hosts[h].status == DNS_TEMPORARY;
+    if (a->count == 0 && temporary) {
+        a->items = a->old;
+        a->count = a->old_count;
+    } else {
+        mem_free(a->old);
+    }
+    a->old = NULL;
+    a->old_count = 0;
+}
+
+static void host_answered(struct dns_query *q)
+{
+    struct delivery_host *host = container_of(q, struct delivery_host, query);
+    struct delivery_addresses *a = host->addresses;
+
+    ASSERT(a->open > 0);
+    host->answered = true;
+    host->status = q->status;
+    a->open--;
+    rebuild(a);
+    if (a->open == 0)
+        settle(a);
+    a->changed(a);
+}
+
+/* Hosts are sorted by preference, so equal ones are neighbours. No query is open. */
+static void shuffle_equals(struct delivery_addresses *a)
+{
+    for (uint32_t first = 0, end; first < a->host_count; first = end) {
+        end = first + 1;
+        while (end < a->host_count && a->hosts[end].preference == a->hosts[first].preference)
+            end++;
+        rand_shuffle(&a->d->rand, a->hosts + first, end - first, sizeof(*a->hosts));
+    }
+}
+
+void delivery_addresses_ask(struct delivery_addresses *a)
+{
+    if (a->open > 0) /* the slowest have not been waited for; now they need not answer */
+        settle(a);
+    shuffle_equals(a);
+    a->asked_ms = io_now_ms(a->d->o.io);
+    a->old = a->items;
+    a->old_count = a->count;
+    a->items = NULL;
+    a->count = 0;
+    for (uint32_t i = 0; i < a->host_count; i++) {
+        struct delivery_host *host = &a->hosts[i];
+        host->answered = host->is_ip;
+        host->status = DNS_OK;
+        if (host->is_ip)
+            continue;
+        host->open = true;
+        host->query = (struct dns_query){.done = host_answered};
+        a->open++;
+        dns_query_addresses(a->d->o.dns, &host->query, host->name);
+    }
+    if (a->open == 0) {
+        rebuild(a);
+        settle(a);
+    }
+}
+
+void delivery_addresses_explain(const struct delivery_addresses *a, struct delivery_reason *out)
+{
+    const struct delivery_host *failed = &a->hosts[0];
+
+    for (uint32_t i = 0; i < a->host_count; i++) {
+        if (a->hosts[i].status == DNS_TEMPORARY)
+            failed = &a->hosts[i];
+    }
+    if (failed->status == DNS_TEMPORARY) {
+        delivery_reason_set(out, 4, 3, "Cannot look up the address of %.*s now",
+                            SLICE_ARG(failed->name));
+        return;
+    }
+    delivery_reason_set(out, 4, 4, "No address for the host %.*s%s", SLICE_ARG(failed->name),
+                        a->host_count > 1 ? " nor for any other MX host" : "");
+    /* The owner of the domain has said so. A host that our configuration names may be put right. */
+    out->permanent = a->by_mx;
+    out->enhanced[0] = a->by_mx ? 5 : 4;
+}
+
+/* ---- choosing ----------------------------------------------------------------------------- */
+
+struct delivery_address *delivery_addresses_choose(struct delivery_addresses *a, bool dead)
+{
+    uint64_t now_ms = io_now_ms(a->d->o.io);
+    struct delivery_address *best = NULL;
+
+    for (uint32_t i = 0; i < a->count; i++) {
+        struct delivery_address *x = &a->items[i];
+        if (best != NULL && x->preference != best->preference)
+            break;
+        if (x->stalled > 0 || x->failed_round == a->round || (!dead && x->dead_until_ms > now_ms))
+            continue;
+        if (best == NULL || x->connections < best->connections)
+            best = x;
+    }
+    return best;
+}
+
+bool delivery_addresses_any_dead(const struct delivery_addresses *a)
+{
+    uint64_t now_ms = io_now_ms(a->d->o.io);
+
+    for (uint32_t i = 0; i < a->count; i++) {
+        if (a->items[i].dead_until_ms > now_ms)
+            return true;
+    }
+    return false;
+}

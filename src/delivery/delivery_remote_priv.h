@@ -1,0 +1,227 @@
+/*
+ * delivery_remote_priv: what the parts of the remote half share: sites, their addresses, their
+ * connections.
+ *
+ * A site decides (which task, which address, how many connections); a connection reports. Both have a
+ * step function that may be called at any time. A connection never touches its site again once it has
+ * called delivery_site_gone(), and a site outlives its connections.
+ */
+#ifndef DELIVERY_REMOTE_PRIV_H
+#define DELIVERY_REMOTE_PRIV_H
+
+#include "delivery_priv.h"
+#include "net_conn.h"
+#include "smtp_dot.h"
+
+struct delivery_site;
+
+_Static_assert(sizeof(((struct delivery_task *)0)->remote) == 256, "DELIVERY_REMOTE_NAME");
+
+enum {
+    DELIVERY_HOSTS_MAX = 32,     /* of a site; worse preferences are cut */
+    DELIVERY_ADDRESSES_MAX = 64, /* of all its hosts */
+    DELIVERY_REMOTE_NAME = 256,  /* "host[ip]:port", cut */
+
+    /* How long the answer to a connection attempt is awaited before the next address is tried as well.
+     * Many servers greet late on purpose, so one that has taken the connection is given longer. */
+    DELIVERY_RACE_CONNECT_MS = 1500,
+    DELIVERY_RACE_GREETING_MS = 6500,
+
+    DELIVERY_CAREFUL_MAX = 2,        /* attempts at a time until one has succeeded */
+    DELIVERY_DEAD_MS = 5 * 60000,    /* an address that failed comes after all others for so long */
+    DELIVERY_SILENT_MS = 60000,      /* the same for one that was only slower than another */
+    DELIVERY_GROW_PAUSE_MS = 15000,  /* after a further connection was refused */
+    DELIVERY_BACKOFF_MAX_MS = 30000, /* or half of the first retry interval, if that is less */
+    DELIVERY_ADDRESS_AGE_MS = 60000, /* then the resolver is asked again */
+    DELIVERY_LINGER_MS = 60000,      /* an unused site that knows of dead addresses is kept */
+    DELIVERY_LOST_MAX = 5,           /* sessions in a row that end before any message was taken */
+    DELIVERY_QUIT_MS = 5000,         /* for the reply to QUIT, and for the last bytes */
+};
+
+/* Why something failed, in the form in which recipients get it. */
+struct delivery_reason {
+    uint16_t code;
+    uint16_t enhanced[3];
+    bool permanent;
+    char text[DELIVERY_TEXT_MAX];
+};
+void delivery_reason_set(struct delivery_reason *r, unsigned subject, unsigned detail,
+                         const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* ---- delivery_address.c ------------------------------------------------------------------- */
+
+struct delivery_host {
+    struct delivery_addresses *addresses;
+    struct slice name; /* within the site's key */
+    uint16_t preference;
+    bool is_ip;
+    bool open; /* the query is asked and not finished */
+    bool answered;
+    enum dns_status status; /* of the last answer */
+    struct dns_query query;
+};
+
+struct delivery_address {
+    struct ip_addr ip;
+    uint16_t preference;
+    struct slice host;    /* within the site's key */
+    uint32_t connections; /* to it, attempts included */
+    uint32_t stalled;     /* attempts that have waited for an answer for too long */
+    uint32_t failed_round;
+    uint64_t dead_until_ms;
+};
+
+struct delivery_addresses {
+    struct delivery *d;
+    void (*changed)(struct delivery_addresses *a); /* an answer came */
+    struct delivery_host *hosts;
+    uint32_t host_count;
+    uint32_t open; /* answers that are still to come */
+    uint16_t port;
+    bool by_mx;
+    uint32_t
+        round; /* a new one with each success, and after back-off: then all may be tried again */
+    uint64_t asked_ms;
+    struct delivery_address *items; /* sorted by preference, equal ones shuffled by host */
+    uint32_t count;
+    struct delivery_address *old; /* while asking again: what was known before */
+    uint32_t old_count;
+};
+
+/* `key` stands still for as long as the addresses. */
+void delivery_addresses_init(struct delivery_addresses *a, struct delivery *d, struct slice key,
+                             void (*changed)(struct delivery_addresses *a));
+void delivery_addresses_finish(struct delivery_addresses *a);
+/* Asks for all hosts; `changed` is called with each answer, never within this. */
+void delivery_addresses_ask(struct delivery_addresses *a);
+/* Every host has been answered for, and there is nothing to connect to. */
+void delivery_addresses_explain(const struct delivery_addresses *a, struct delivery_reason *out);
+/* The address for the next attempt, or NULL. `dead` too: those that have failed before this round. */
+struct delivery_address *delivery_addresses_choose(struct delivery_addresses *a, bool dead);
+struct delivery_address *delivery_addresses_find(struct delivery_addresses *a,
+                                                 const struct ip_addr *ip);
+bool delivery_addresses_any_dead(const struct delivery_addresses *a);
+
+/* ---- delivery_smtp.c ---------------------------------------------------------------------- */
+
+enum delivery_smtp_state {
+    DELIVERY_SMTP_CONNECTING,
+    DELIVERY_SMTP_TALKING, /* for a reply */
+    DELIVERY_SMTP_BODY,    /* sending: for a piece, or for room */
+    DELIVERY_SMTP_IDLE,    /* for a task */
+    DELIVERY_SMTP_CLOSING, /* for the reply to QUIT, for the socket, for the reader */
+};
+
+/* Where a session is; a change of it is progress, and each has a deadline of its own. */
+struct delivery_smtp_mark {
+    uint8_t state;
+    uint8_t stage;
+    size_t answered;
+    uint64_t bytes_out;
+};
+
+enum { DELIVERY_FEW_RECIPIENTS = 4 };
+
+struct delivery_smtp {
+    struct delivery *d;
+    struct delivery_site *site;
+    struct list in_site;
+    struct list in_idle;
+    uint8_t state; /* enum delivery_smtp_state */
+
+    /* The site's notes. */
+    bool attempting; /* has not been greeted yet */
+    bool stalled;    /* and has waited for too long */
+    bool unanswered; /* not even by the other side's TCP */
+    bool ended;      /* the site counts it no more, but it is not closed yet */
+
+    /* Facts. */
+    bool stepping, again;
+    bool greeted;
+    bool expired;    /* what we wait for has not come in time */
+    bool leaving;    /* no further task */
+    bool cut;        /* end now, whatever is under way */
+    bool quitting;   /* QUIT is said */
+    bool closed;     /* the socket is gone */
+    bool task_over;  /* each recipient has its outcome, or the task is to be put back */
+    bool to_lane;    /* the latter */
+    bool sent_last;  /* of the body */
+    uint8_t no_copy; /* enum delivery_no_copy */
+
+    struct slice host; /* within the site's key */
+    struct ip_addr ip;
+    struct io_addr address;
+    struct wheel_timer timer;
+    uint64_t deadline_ms, race_ms;
+    struct delivery_smtp_mark mark;
+    struct net_conn net;
+    struct smtp_client smtp;
+    uint8_t reply_text[DELIVERY_TEXT_MAX];
+    uint64_t messages; /* transactions begun */
+    uint64_t taken;    /* recipients that the peer has taken responsibility for */
+
+    /* The transaction. */
+    struct delivery_task *task;
+    struct smtp_transaction transaction;
+    struct smtp_client_rcpt few[DELIVERY_FEW_RECIPIENTS];
+    struct spool_reader reader;
+    bool reading; /* the reader was begun */
+    struct smtp_dot_encoder encoder;
+    struct slice piece; /* of the body: not yet sent */
+    uint64_t body_left; /* bytes that have not come from the reader */
+    struct iovec pieces[IO_IOV_MAX];
+};
+
+/* Begins a connection. It reports to the site below, not before this has returned. */
+struct delivery_smtp *delivery_smtp_create(struct delivery_site *s, struct slice host,
+                                           const struct ip_addr *ip, uint16_t port);
+void delivery_smtp_begin(struct delivery_smtp *c);
+/* To an idle connection. */
+void delivery_smtp_give(struct delivery_smtp *c, struct delivery_task *t);
+/* No further task: QUIT now, after the transaction, or never mind if it is not greeted yet. */
+void delivery_smtp_leave(struct delivery_smtp *c);
+/* Ends at once. A message that is not taken yet is postponed. */
+void delivery_smtp_cut(struct delivery_smtp *c);
+/* After a simulated crash: frees it, without a call into io. */
+void delivery_smtp_discard(struct delivery_smtp *c);
+
+enum delivery_step { DELIVERY_STEP_AGAIN, DELIVERY_STEP_WAIT };
+
+/* ---- delivery_smtp_body.c ----------------------------------------------------------------- */
+
+enum delivery_no_copy {
+    DELIVERY_NO_COPY_UNKNOWN,
+    DELIVERY_NO_COPY, /* the peer is elsewhere */
+    DELIVERY_COPY,    /* it is here, or the kernel copies anyway */
+};
+
+void delivery_smtp_step(struct delivery_smtp *c);
+void delivery_smtp_body_begin(struct delivery_smtp *c);
+/* Sends the next pieces, if nothing is in flight. False: the body cannot be read. */
+bool delivery_smtp_body_send(struct delivery_smtp *c);
+/* Counts what was sent and frees the reader. Nothing may be in flight. */
+void delivery_smtp_body_end(struct delivery_smtp *c);
+
+/* ---- delivery_site.c: what connections report --------------------------------------------- */
+
+struct delivery *delivery_site_delivery(const struct delivery_site *s);
+const struct conf_route *delivery_site_route(const struct delivery_site *s);
+/* The other side has taken the connection. False: there are too many now, leave. */
+bool delivery_site_connected(struct delivery_site *s, struct delivery_smtp *c);
+/* It waits for so long that another address is to be tried as well. */
+void delivery_site_stalled(struct delivery_site *s, struct delivery_smtp *c);
+/* The greeting and EHLO went well. A task, or nothing, is taken next, then delivery_site_step(). */
+void delivery_site_greeted(struct delivery_site *s, struct delivery_smtp *c);
+struct delivery_task *delivery_site_take(struct delivery_site *s);
+void delivery_site_put_back(struct delivery_site *s, struct delivery_task *t);
+void delivery_site_idle(struct delivery_site *s, struct delivery_smtp *c);
+/* No more messages over this one. why NULL: as we wanted. Else the attempt failed, or the session. */
+void delivery_site_ended(struct delivery_site *s, struct delivery_smtp *c,
+                         const struct delivery_reason *why);
+/* A message was taken by the other side. */
+void delivery_site_worked(struct delivery_site *s);
+/* The connection has been freed. */
+void delivery_site_gone(struct delivery_site *s, struct delivery_smtp *c);
+void delivery_site_step(struct delivery_site *s);
+
+#endif

@@ -1,0 +1,604 @@
+/*
+ * delivery_site: the tasks that wait for one site, and how many connections it gets.
+ *
+ *          a task comes              an address is known
+ *     NEW ------------> ASKING -------------------------> UP ---+
+ *      ^                  |  ^------- addresses are old --+     | no address takes a connection
+ *      |                  | none                                v
+ *      +------------------+-----------------------------------> DOWN until the back-off is over
+ *
+ * Every attempt to connect is paid for: by a success, by an address that is not tried again in this
+ * round, or by the site's back-off; a round ends with a success or with the back-off. So a site that
+ * refuses us is never asked in a circle. Going down ends all waiting tasks, and while it lasts new ones
+ * end at once.
+ */
+#include "base_log.h"
+#include "base_mem.h"
+#include "delivery_site_priv.h"
+
+static void site_timer(struct wheel_timer *timer)
+{
+    delivery_site_step(container_of(timer, struct delivery_site, timer));
+}
+
+static void addresses_changed(struct delivery_addresses *a)
+{
+    delivery_site_step(container_of(a, struct delivery_site, addresses));
+}
+
+static uint64_t now_of(const struct delivery_site *s)
+{
+    return io_now_ms(s->d->o.io);
+}
+
+/* ---- the table ---------------------------------------------------------------------------- */
+
+static bool has_key(const struct hash_node *node, const void *key)
+{
+    const struct delivery_site *s =
+        container_of((void *)(uintptr_t)node, struct delivery_site, by_key);
+
+    return slice_equal(s->key, *(const struct slice *)key);
+}
+
+static struct delivery_site *site_create(struct delivery *d, const struct delivery_task *t,
+                                         uint64_t hash)
+{
+    struct delivery_site *s = pool_get(&d->site_pool);
+
+    s->d = d;
+    s->key = slice_of(mem_dup(t->site.data, t->site.len), t->site.len);
+    s->route = t->route;
+    list_init(&s->lane);
+    list_init(&s->connections);
+    list_init(&s->idle);
+    wheel_timer_init(&s->timer, site_timer);
+    delivery_addresses_init(&s->addresses, d, s->key, addresses_changed);
+    delivery_lane_init(s);
+    hash_table_insert(&d->sites, &s->by_key, hash);
+    d->site_count++;
+    return s;
+}
+
+static struct delivery_site *site_get(struct delivery *d, const struct delivery_task *t)
+{
+    uint64_t hash = hash_bytes(t->site);
+    struct hash_node *node = hash_table_find(&d->sites, hash, has_key, &t->site);
+
+    return node != NULL ? container_of(node, struct delivery_site, by_key)
+                        : site_create(d, t, hash);
+}
+
+static void site_free(struct delivery_site *s)
+{
+    struct delivery *d = s->d;
+
+    ASSERT(s->lane_count == 0 && s->connection_count == 0);
+    wheel_cancel(d->o.wheel, &s->timer);
+    hash_table_remove(&d->sites, &s->by_key);
+    delivery_addresses_finish(&s->addresses);
+    mem_free((void *)(uintptr_t)s->key.data);
+    pool_put(&d->site_pool, s);
+    d->site_count--;
+}
+
+/* ---- down and up -------------------------------------------------------------------------- */
+
+static void log_site(const struct delivery_site *s, const char *event, const char *reason,
+                     uint64_t tasks, uint64_t pause_ms)
+{
+    struct log_record r;
+
+    log_begin(&r, LOG_NOTICE, event);
+    log_slice(&r, "site", s->key);
+    if (reason != NULL) {
+        log_str(&r, "reason", reason);
+        log_u64(&r, "tasks", tasks);
+        log_u64(&r, "pause_ms", pause_ms);
+    }
+    log_end(&r);
+}
+
+static void end_task(struct delivery_site *s, struct delivery_task *t)
+{
+    const struct delivery_reason *why = &s->why;
+
+    if (why->permanent && t->to_next + 1 >= t->to_count) {
+        delivery_task_set_all(t, DELIVERY_FAILED, why->code, why->enhanced, slice_str(why->text));
+        delivery_task_finish(s->d, t);
+        return;
+    }
+    delivery_task_unreachable(s->d, t, why->code, why->enhanced, slice_str(why->text));
+}
+
+/* Half of the first retry interval at most, so that the first retry finds us trying again. */
+static uint64_t backoff_ms(const struct delivery_site *s)
+{
+    uint64_t half = s->d->o.conf->retry.intervals.items[0] / 2;
+
+    half = half < DELIVERY_BACKOFF_MAX_MS ? half : DELIVERY_BACKOFF_MAX_MS;
+    return half > 0 ? half : 1;
+}
+
+static void go_down(struct delivery_site *s)
+{
+    struct list ended;
+
+    log_site(s, "site-down", s->why.text, s->lane_count, backoff_ms(s));
+    s->state = DELIVERY_SITE_DOWN;
+    s->down_until_ms = now_of(s) + backoff_ms(s);
+    s->was_down = true;
+    s->lost_in_row = 0;
+    s->addresses.round++;
+    list_init(&ended);
+    list_splice_back(&ended, &s->lane);
+    while (!list_empty(&ended)) {
+        struct delivery_task *t = container_of(list_pop_front(&ended), struct delivery_task, node);
+        delivery_lane_left(s);
+        end_task(s, t);
+    }
+}
+
+/* ---- connections -------------------------------------------------------------------------- */
+
+/* Attempts that have not been given up hope on. */
+static uint32_t hopeful(const struct delivery_site *s)
+{
+    return s->attempts - s->stalled;
+}
+
+static bool may_open(const struct delivery_site *s)
+{
+    if (s->d->stopping || s->lane_count <= hopeful(s) || !delivery_lane_may_take(s, hopeful(s) + 1))
+        return false;
+    if (s->standing == 0) {
+        if (hopeful(s) >= (s->was_down ? 1 : DELIVERY_CAREFUL_MAX))
+            return false;
+    } else if (now_of(s) < s->grow_from_ms) {
+        return false;
+    }
+    /* Where nobody answers there is no connection to count. */
+    return s->connection_count - s->unanswered < s->route->connections;
+}
+
+static struct delivery_address *next_address(struct delivery_site *s)
+{
+    struct delivery_address *a = delivery_addresses_choose(&s->addresses, false);
+
+    if (a == NULL && s->standing == 0 && hopeful(s) == 0)
+        a = delivery_addresses_choose(&s->addresses, true);
+    return a;
+}
+
+static void open_connection(struct delivery_site *s, struct delivery_address *a)
+{
+    struct delivery_smtp *c = delivery_smtp_create(s, a->host, &a->ip, s->addresses.port);
+
+    a->connections++;
+    s->attempts++;
+    s->connection_count++;
+    list_push_back(&s->connections, &c->in_site);
+    delivery_smtp_begin(c);
+}
+
+static void assign(struct delivery_site *s)
+{
+    while (s->lane_count > 0 && !list_empty(&s->idle)) {
+        struct delivery_task *t = delivery_site_take(s);
+        if (t == NULL)
+            return;
+        s->d->counters.connections_idle--;
+        delivery_smtp_give(container_of(list_pop_front(&s->idle), struct delivery_smtp, in_idle),
+                           t);
+    }
+}
+
+static void unstall(struct delivery_site *s, struct delivery_smtp *c)
+{
+    struct delivery_address *a = delivery_addresses_find(&s->addresses, &c->ip);
+
+    if (c->stalled) {
+        s->stalled--;
+        if (a != NULL && a->stalled > 0)
+            a->stalled--;
+    }
+    if (c->unanswered)
+        s->unanswered--;
+    c->stalled = c->unanswered = false;
+}
+
+static void attempt_over(struct delivery_site *s, struct delivery_smtp *c)
+{
+    ASSERT(c->attempting && s->attempts > 0);
+    unstall(s, c);
+    c->attempting = false;
+    s->attempts--;
+}
+
+/* While others stand, a refusal most likely means that we have enough of them. */
+static void mark_failed(struct delivery_site *s, const struct delivery_smtp *c)
+{
+    struct delivery_address *a = delivery_addresses_find(&s->addresses, &c->ip);
+
+    if (s->standing > 0)
+        s->grow_from_ms = now_of(s) + DELIVERY_GROW_PAUSE_MS;
+    if (a == NULL || (s->standing > 0 && a->connections > 1))
+        return;
+    a->failed_round = s->addresses.round;
+    a->dead_until_ms = now_of(s) + DELIVERY_DEAD_MS;
+}
+
+/* Another address has won the race: those that have let us wait come later for a while. */
+static void cut_stalled(struct delivery_site *s)
+{
+    LIST_EACH_SAFE(&s->connections, node)
+    {
+        struct delivery_smtp *c = container_of(node, struct delivery_smtp, in_site);
+        struct delivery_address *a;
+
+        if (!c->stalled || c->ended)
+            continue;
+        a = delivery_addresses_find(&s->addresses, &c->ip);
+        if (a != NULL)
+            a->dead_until_ms = now_of(s) + DELIVERY_SILENT_MS;
+        delivery_smtp_cut(c);
+    }
+}
+
+/* ---- what connections report -------------------------------------------------------------- */
+
+struct delivery *delivery_site_delivery(const struct delivery_site *s)
+{
+    return s->d;
+}
+
+const struct conf_route *delivery_site_route(const struct delivery_site *s)
+{
+    return s->route;
+}
+
+bool delivery_site_connected(struct delivery_site *s, struct delivery_smtp *c)
+{
+    unstall(s, c);
+    return s->connection_count - s->unanswered <= s->route->connections;
+}
+
+void delivery_site_stalled(struct delivery_site *s, struct delivery_smtp *c)
+{
+    struct delivery_address *a = delivery_addresses_find(&s->addresses, &c->ip);
+
+    if (!c->attempting || c->stalled)
+        return;
+    c->stalled = true;
+    s->stalled++;
+    if (a != NULL)
+        a->stalled++;
+    c->unanswered = c->state == DELIVERY_SMTP_CONNECTING;
+    s->unanswered += c->unanswered;
+    delivery_site_step(s);
+}
+
+void delivery_site_greeted(struct delivery_site *s, struct delivery_smtp *c)
+{
+    struct delivery_address *a = delivery_addresses_find(&s->addresses, &c->ip);
+
+    attempt_over(s, c);
+    s->standing++;
+    s->addresses.round++;
+    if (a != NULL)
+        a->dead_until_ms = 0;
+    cut_stalled(s);
+}
+
+void delivery_site_worked(struct delivery_site *s)
+{
+    s->lost_in_row = 0;
+    if (s->was_down)
+        log_site(s, "site-up", NULL, 0, 0);
+    s->was_down = false;
+}
+
+/* Sessions that begin well and then break, one after the other, are no better than refusals. */
+static void session_lost(struct delivery_site *s, const struct delivery_smtp *c,
+                         const struct delivery_reason *why)
+{
+    if (c->taken > 0 || ++s->lost_in_row < DELIVERY_LOST_MAX)
+        return;
+    s->grow_from_ms = now_of(s) + DELIVERY_GROW_PAUSE_MS;
+    if (s->standing == 0 && s->state == DELIVERY_SITE_UP) {
+        s->why = *why;
+        go_down(s);
+    }
+}
+
+void delivery_site_ended(struct delivery_site *s, struct delivery_smtp *c,
+                         const struct delivery_reason *why)
+{
+    ASSERT(!c->ended);
+    c->ended = true;
+    if (list_linked(&c->in_idle)) {
+        list_remove(&c->in_idle);
+        s->d->counters.connections_idle--;
+    }
+    if (c->attempting) {
+        attempt_over(s, c);
+        if (why != NULL) {
+            s->d->counters.connections_failed++;
+            s->why = *why;
+            mark_failed(s, c);
+        }
+    } else {
+        s->standing--;
+        if (why != NULL)
+            session_lost(s, c, why);
+    }
+    delivery_site_step(s);
+}
+
+void delivery_site_gone(struct delivery_site *s, struct delivery_smtp *c)
+{
+    struct delivery_address *a = delivery_addresses_find(&s->addresses, &c->ip);
+
+    ASSERT(c->ended && s->connection_count > 0);
+    list_remove(&c->in_site);
+    s->connection_count--;
+    if (a != NULL && a->connections > 0) /* it may have come back after having been forgotten */
+        a->connections--;
+}
+
+void delivery_site_idle(struct delivery_site *s, struct delivery_smtp *c)
+{
+    list_push_front(&s->idle, &c->in_idle);
+    s->d->counters.connections_idle++;
+    delivery_site_step(s);
+}
+
+struct delivery_task *delivery_site_take(struct delivery_site *s)
+{
+    return s->d->stopping ? NULL : delivery_lane_take(s);
+}
+
+/* What was dead is likely not alone: the idle connections are of the same age. */
+void delivery_site_put_back(struct delivery_site *s, struct delivery_task *t)
+{
+    bool stepping = s->stepping;
+
+    s->stepping = true; /* the list of idle ones stands still */
+    LIST_EACH_SAFE(&s->idle, node)
+    delivery_smtp_leave(container_of(node, struct delivery_smtp, in_idle));
+    s->stepping = stepping;
+    if (s->d->stopping) {
+        delivery_lane_postpone(s, t, 0);
+        return;
+    }
+    t->put_back = true;
+    if (s->state == DELIVERY_SITE_DOWN) {
+        end_task(s, t);
+        return;
+    }
+    delivery_lane_push(s, t, true);
+    delivery_site_step(s);
+}
+
+/* ---- the step ----------------------------------------------------------------------------- */
+
+static enum delivery_step step_new(struct delivery_site *s)
+{
+    if (s->lane_count == 0)
+        return DELIVERY_STEP_WAIT;
+    s->state = DELIVERY_SITE_ASKING;
+    delivery_addresses_ask(&s->addresses);
+    return DELIVERY_STEP_AGAIN;
+}
+
+static enum delivery_step step_asking(struct delivery_site *s)
+{
+    struct delivery_addresses *a = &s->addresses;
+
+    if (a->open > 0 && (a->count == 0 || now_of(s) < a->asked_ms + DELIVERY_RACE_CONNECT_MS))
+        return DELIVERY_STEP_WAIT;
+    if (a->count > 0) {
+        s->state = DELIVERY_SITE_UP;
+        return DELIVERY_STEP_AGAIN;
+    }
+    delivery_addresses_explain(a, &s->why);
+    go_down(s);
+    return DELIVERY_STEP_AGAIN;
+}
+
+static enum delivery_step step_up(struct delivery_site *s)
+{
+    struct delivery_addresses *addresses = &s->addresses;
+
+    while (s->state == DELIVERY_SITE_UP && may_open(s)) {
+        struct delivery_address *a;
+        if (s->attempts == 0 && addresses->open == 0
+            && now_of(s) >= addresses->asked_ms + DELIVERY_ADDRESS_AGE_MS) {
+            s->state = DELIVERY_SITE_ASKING;
+            delivery_addresses_ask(addresses);
+            return DELIVERY_STEP_AGAIN;
+        }
+        a = next_address(s);
+        if (a != NULL) {
+            open_connection(s, a);
+        } else if (s->attempts == 0 && s->standing == 0 && addresses->open == 0) {
+            go_down(s);
+        } else {
+            return DELIVERY_STEP_WAIT;
+        }
+    }
+    return DELIVERY_STEP_WAIT;
+}
+
+static enum delivery_step step_down(struct delivery_site *s)
+{
+    if (now_of(s) < s->down_until_ms)
+        return DELIVERY_STEP_WAIT;
+    s->state = DELIVERY_SITE_NEW;
+    return DELIVERY_STEP_AGAIN;
+}
+
+static enum delivery_step step_once(struct delivery_site *s)
+{
+    switch ((enum delivery_site_state)s->state) {
+    case DELIVERY_SITE_NEW: return step_new(s);
+    case DELIVERY_SITE_ASKING: return step_asking(s);
+    case DELIVERY_SITE_UP: return step_up(s);
+    case DELIVERY_SITE_DOWN: return step_down(s);
+    }
+    UNREACHABLE();
+}
+
+/* When to look again if nothing else happens; WHEEL_NEVER: not at all; 0: it may be freed. */
+static uint64_t next_look_ms(struct delivery_site *s)
+{
+    uint64_t now_ms = now_of(s), due_ms = WHEEL_NEVER;
+
+    if (s->lane_count == 0 && s->connection_count == 0) {
+        if (s->d->stopping)
+            return 0;
+        if (s->state == DELIVERY_SITE_DOWN)
+            return s->down_until_ms;
+        if (s->used_ms + DELIVERY_LINGER_MS > now_ms
+            && (s->was_down || delivery_addresses_any_dead(&s->addresses)))
+            return s->used_ms + DELIVERY_LINGER_MS;
+        return 0;
+    }
+    switch ((enum delivery_site_state)s->state) {
+    case DELIVERY_SITE_DOWN: return s->down_until_ms;
+    case DELIVERY_SITE_ASKING:
+        due_ms =
+            s->addresses.count > 0 ? s->addresses.asked_ms + DELIVERY_RACE_CONNECT_MS : WHEEL_NEVER;
+        break;
+    case DELIVERY_SITE_NEW:
+    case DELIVERY_SITE_UP: break;
+    }
+    if (s->lane_count > 0) {
+        uint64_t take_ms = delivery_lane_take_ms(s);
+        if (take_ms > now_ms && take_ms < due_ms)
+            due_ms = take_ms;
+        if (s->standing > 0 && s->grow_from_ms > now_ms && s->grow_from_ms < due_ms)
+            due_ms = s->grow_from_ms;
+    }
+    return due_ms;
+}
+
+void delivery_site_step(struct delivery_site *s)
+{
+    uint64_t due_ms;
+
+    if (s->stepping) {
+        s->again = true;
+        return;
+    }
+    s->stepping = true;
+    do {
+        s->again = false;
+        assign(s);
+        while (step_once(s) == DELIVERY_STEP_AGAIN)
+            continue;
+    } while (s->again);
+    s->stepping = false;
+    if (s->lane_count > 0 || s->connection_count > 0)
+        s->used_ms = now_of(s);
+    due_ms = next_look_ms(s);
+    if (due_ms == 0)
+        site_free(s);
+    else if (due_ms == WHEEL_NEVER)
+        wheel_cancel(s->d->o.wheel, &s->timer);
+    else
+        wheel_set(s->d->o.wheel, &s->timer, due_ms);
+}
+
+/* ---- from above --------------------------------------------------------------------------- */
+
+void delivery_site_submit(struct delivery *d, struct delivery_task *t)
+{
+    struct delivery_site *s = site_get(d, t);
+
+    if (s->state == DELIVERY_SITE_DOWN && now_of(s) < s->down_until_ms) {
+        end_task(s, t);
+        return;
+    }
+    if (s->lane_count >= DELIVERY_LANE_MAX) {
+        delivery_lane_postpone(s, t, delivery_lane_drain_ms(s));
+        return;
+    }
+    delivery_lane_push(s, t, false);
+    delivery_site_step(s);
+}
+
+static bool stop_site(struct hash_node *node, void *context)
+{
+    struct delivery_site *s = container_of(node, struct delivery_site, by_key);
+    struct delivery_task *t;
+
+    (void)context;
+    s->stepping = true; /* it may be freed at the end, not in between */
+    while ((t = delivery_lane_pop(s)) != NULL)
+        delivery_lane_postpone(s, t, 0);
+    LIST_EACH_SAFE(&s->connections, c)
+    delivery_smtp_leave(container_of(c, struct delivery_smtp, in_site));
+    s->stepping = false;
+    if (s->state == DELIVERY_SITE_ASKING)
+        s->state = DELIVERY_SITE_NEW;
+    delivery_site_step(s);
+    return true;
+}
+
+static bool abort_site(struct hash_node *node, void *context)
+{
+    struct delivery_site *s = container_of(node, struct delivery_site, by_key);
+
+    (void)context;
+    LIST_EACH_SAFE(&s->connections, c)
+    delivery_smtp_cut(container_of(c, struct delivery_smtp, in_site));
+    return true;
+}
+
+void delivery_sites_stop(struct delivery *d)
+{
+    ASSERT(d->stopping);
+    hash_table_each(&d->sites, stop_site, NULL);
+}
+
+void delivery_sites_abort(struct delivery *d)
+{
+    hash_table_each(&d->sites, abort_site, NULL);
+}
+
+void delivery_sites_init(struct delivery *d)
+{
+    hash_table_init(&d->sites);
+    pool_init(&d->site_pool, "sites", sizeof(struct delivery_site), 0);
+    pool_init(&d->connections, "connections", sizeof(struct delivery_smtp), 0);
+    d->smtp_options = (struct smtp_client_options){.hostname = d->o.conf->hostname};
+}
+
+static bool discard_site(struct hash_node *node, void *context)
+{
+    struct delivery_site *s = container_of(node, struct delivery_site, by_key);
+    struct delivery_task *t;
+
+    (void)context;
+    while ((t = delivery_lane_pop(s)) != NULL)
+        delivery_task_free(t);
+    LIST_EACH_SAFE(&s->connections, c)
+    delivery_smtp_discard(container_of(c, struct delivery_smtp, in_site));
+    s->connection_count = 0;
+    site_free(s);
+    return true;
+}
+
+void delivery_sites_discard(struct delivery *d)
+{
+    hash_table_each(&d->sites, discard_site, NULL);
+}
+
+void delivery_sites_finish(struct delivery *d)
+{
+    ASSERT(d->site_count == 0);
+    hash_table_finish(&d->sites);
+    pool_finish(&d->connections);
+    pool_finish(&d->site_pool);
+}

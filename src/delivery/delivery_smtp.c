@@ -1,0 +1,620 @@
+/*
+ * delivery_smtp: one connection to a site. Completions and timers record facts; the step function looks
+ * at the state and does what can be done.
+ *
+ *     CONNECTING --> TALKING <--> BODY
+ *                     ^  |
+ *                     |  v
+ *                     IDLE          each of them --> CLOSING --> freed
+ *
+ * What a task points at (its body in the origin's memory) may be in flight to the kernel, so a task ends
+ * only when no send is under way and its reader is at rest, however its session has ended.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base_mem.h"
+#include "delivery_remote_priv.h"
+
+static void conn_ready(struct net_conn *net)
+{
+    delivery_smtp_step(container_of(net, struct delivery_smtp, net));
+}
+
+static void conn_closed(struct net_conn *net)
+{
+    struct delivery_smtp *c = container_of(net, struct delivery_smtp, net);
+
+    c->closed = true;
+    delivery_smtp_step(c);
+}
+
+static uint64_t now_of(const struct delivery_smtp *c)
+{
+    return io_now_ms(c->d->o.io);
+}
+
+static void peer_name(const struct delivery_smtp *c, char out[DELIVERY_REMOTE_NAME])
+{
+    char ip[IP_TEXT_SIZE];
+    uint16_t port = 0;
+    struct ip_addr same;
+
+    (void)io_addr_to_ip(&c->address, &same, &port);
+    ip_format(&c->ip, ip);
+    (void)snprintf(out, DELIVERY_REMOTE_NAME, "%.*s[%s]:%u", SLICE_ARG(c->host), ip,
+                   (unsigned)port);
+}
+
+/* ---- deadlines ---------------------------------------------------------------------------- */
+
+static uint64_t patience_ms(const struct delivery_smtp *c)
+{
+    const struct conf_route *route = delivery_site_route(c->site);
+
+    switch ((enum delivery_smtp_state)c->state) {
+    case DELIVERY_SMTP_CONNECTING: return route->timeout.connect;
+    case DELIVERY_SMTP_TALKING:
+        return c->smtp.stage == SMTP_STAGE_DOT ? route->timeout.data : route->timeout.response;
+    case DELIVERY_SMTP_BODY: return route->timeout.data;
+    case DELIVERY_SMTP_IDLE: return route->timeout.idle;
+    case DELIVERY_SMTP_CLOSING: return DELIVERY_QUIT_MS;
+    }
+    UNREACHABLE();
+}
+
+static void set_timer(struct delivery_smtp *c)
+{
+    uint64_t due_ms = c->deadline_ms < c->race_ms ? c->deadline_ms : c->race_ms;
+
+    /* It is not moved back with each reply: when it fires early, it is set to what holds then. */
+    if (!wheel_timer_is_set(&c->timer) || c->timer.due_ms > due_ms)
+        wheel_set(c->d->o.wheel, &c->timer, due_ms);
+}
+
+static struct delivery_smtp_mark mark_of(const struct delivery_smtp *c)
+{
+    return (struct delivery_smtp_mark){
+        .state = c->state,
+        .stage = (uint8_t)c->smtp.stage,
+        .answered = c->smtp.answered,
+        .bytes_out = c->net.bytes_out,
+    };
+}
+
+static void expect(struct delivery_smtp *c)
+{
+    c->mark = mark_of(c);
+    c->expired = false;
+    c->deadline_ms = now_of(c) + patience_ms(c);
+    set_timer(c);
+}
+
+/* Progress gives new time. */
+static void watch(struct delivery_smtp *c)
+{
+    struct delivery_smtp_mark mark = mark_of(c);
+
+    if (mark.state != c->mark.state || mark.stage != c->mark.stage
+        || mark.answered != c->mark.answered || mark.bytes_out != c->mark.bytes_out)
+        expect(c);
+}
+
+static void timer_fired(struct wheel_timer *timer)
+{
+    struct delivery_smtp *c = container_of(timer, struct delivery_smtp, timer);
+
+    if (now_of(c) >= c->race_ms) {
+        c->race_ms = WHEEL_NEVER;
+        delivery_site_stalled(c->site, c);
+    }
+    if (now_of(c) >= c->deadline_ms) {
+        c->expired = true;
+        c->deadline_ms = WHEEL_NEVER; /* until the next progress */
+        delivery_smtp_step(c);
+        return;
+    }
+    set_timer(c);
+}
+
+static void enter(struct delivery_smtp *c, enum delivery_smtp_state state)
+{
+    ASSERT(c->state != DELIVERY_SMTP_CLOSING);
+    c->state = (uint8_t)state;
+    expect(c);
+}
+
+/* ---- why it ended ------------------------------------------------------------------------- */
+
+/* After "timeout" as it stands, after "connection lost" with "while" before it. */
+static const char *stage_words(enum smtp_client_stage stage)
+{
+    switch (stage) {
+    case SMTP_STAGE_GREETING: return "waiting for the greeting";
+    case SMTP_STAGE_EHLO: return "waiting for the reply to EHLO";
+    case SMTP_STAGE_HELO: return "waiting for the reply to HELO";
+    case SMTP_STAGE_IDLE: return "waiting between messages";
+    case SMTP_STAGE_RSET: return "waiting for the reply to RSET";
+    case SMTP_STAGE_MAIL: return "waiting for the reply to MAIL";
+    case SMTP_STAGE_RCPT: return "waiting for the reply to RCPT";
+    case SMTP_STAGE_DATA: return "waiting for the reply to DATA";
+    case SMTP_STAGE_BODY: return "sending the body";
+    case SMTP_STAGE_DOT: return "waiting for the reply to the final dot";
+    case SMTP_STAGE_QUIT: return "waiting for the reply to QUIT";
+    case SMTP_STAGE_CLOSED: return "closing";
+    }
+    UNREACHABLE();
+}
+
+static void explain_connect(const struct delivery_smtp *c, struct delivery_reason *out)
+{
+    int error = c->net.error != 0 ? c->net.error : -ETIMEDOUT;
+    const char *words = strerrordesc_np(-error);
+    char name[DELIVERY_REMOTE_NAME];
+
+    peer_name(c, name);
+    delivery_reason_set(out, 4, 1, "connect to %s: %s", name, words != NULL ? words : "failed");
+}
+
+/* The session has FAILED: c->smtp.failure says where. */
+static void explain_failure(const struct delivery_smtp *c, struct delivery_reason *out)
+{
+    const struct smtp_client_failure *f = &c->smtp.failure;
+    const char *words = stage_words(f->stage);
+    const char *doubt = f->in_doubt ? "; it may have taken the message" : "";
+    const char *error = c->net.error != 0 ? strerrordesc_np(-c->net.error) : NULL;
+    char name[DELIVERY_REMOTE_NAME];
+
+    peer_name(c, name);
+    if (f->protocol) {
+        delivery_reason_set(out, 5, 0, "%s does not speak SMTP (while %s)%s", name, words, doubt);
+    } else if (f->code != 0) {
+        delivery_reason_set(out, 3, 2, "%s said while we were %s: %.*s", name, words,
+                            SLICE_ARG(c->smtp.reply.text));
+        out->code = f->code;
+        /* Of the replies that end a session only one to the body is about the message. */
+        out->permanent = f->permanent && f->stage == SMTP_STAGE_BODY;
+        if (c->smtp.reply.enhanced[0] != 0)
+            memcpy(out->enhanced, c->smtp.reply.enhanced, sizeof(out->enhanced));
+        else if (out->permanent)
+            out->enhanced[0] = 5;
+    } else if (c->expired) {
+        delivery_reason_set(out, 4, 2, "%s: timeout %s%s", name, words, doubt);
+    } else {
+        delivery_reason_set(out, 4, 2, "%s: connection lost while %s%s%s%s%s", name, words, doubt,
+                            error != NULL ? " (" : "", error != NULL ? error : "",
+                            error != NULL ? ")" : "");
+    }
+}
+
+/* ---- the task ----------------------------------------------------------------------------- */
+
+static void record_outcome(struct delivery_smtp *c)
+{
+    const struct smtp_reply *reply = &c->smtp.reply;
+    enum delivery_status status;
+
+    switch (smtp_reply_class(reply)) {
+    case 2: status = DELIVERY_DONE; break;
+    case 5: status = DELIVERY_FAILED; break;
+    default: status = DELIVERY_DEFERRED; break;
+    }
+    /* RFC 5321 4.5.3.1.10: to RCPT it says that there are enough recipients for now. */
+    if (reply->code == 552 && c->smtp.reply_stage == SMTP_STAGE_RCPT)
+        status = DELIVERY_DEFERRED;
+    delivery_task_set(c->task, (uint32_t)c->smtp.rcpt_index, status, reply->code,
+                      reply->enhanced[0] != 0 ? reply->enhanced : NULL, reply->text);
+    if (status == DELIVERY_DONE) {
+        c->taken++;
+        delivery_site_worked(c->site);
+    }
+}
+
+/* Ends the task, when nothing of it is in flight any more. */
+static void settle_task(struct delivery_smtp *c)
+{
+    struct delivery_task *t = c->task;
+
+    if (t == NULL || !c->task_over || net_conn_sending(&c->net)
+        || (c->reading && spool_reader_busy(&c->reader)))
+        return;
+    delivery_smtp_body_end(c);
+    if (c->transaction.rcpts != c->few)
+        mem_free(c->transaction.rcpts);
+    c->transaction.rcpts = NULL;
+    c->task = NULL;
+    c->task_over = false;
+    if (c->to_lane) {
+        t->remote[0] = '\0';
+        c->to_lane = false;
+        delivery_site_put_back(c->site, t);
+    } else {
+        delivery_task_finish(c->d, t);
+    }
+}
+
+static void begin_task(struct delivery_smtp *c, struct delivery_task *t)
+{
+    peer_name(c, t->remote);
+    c->task = t;
+    c->transaction = (struct smtp_transaction){
+        .sender = t->sender,
+        .rcpts = t->recipient_count <= DELIVERY_FEW_RECIPIENTS
+                     ? c->few
+                     : mem_calloc(t->recipient_count, sizeof(*c->transaction.rcpts)),
+        .rcpt_count = t->recipient_count,
+        .size = t->size,
+        .body_8bit = (t->flags & SPOOL_HAS_8BIT) != 0,
+    };
+    for (uint32_t i = 0; i < t->recipient_count; i++) {
+        ASSERT(t->recipients[i].status == DELIVERY_PENDING);
+        c->transaction.rcpts[i] = (struct smtp_client_rcpt){.address = t->recipients[i].address};
+    }
+    c->d->counters.attempts++;
+    if (c->messages > 0)
+        c->d->counters.connections_reused++;
+    c->messages++;
+    smtp_client_begin(&c->smtp, &c->transaction, net_conn_out(&c->net));
+    enter(c, DELIVERY_SMTP_TALKING);
+}
+
+/* ---- ends --------------------------------------------------------------------------------- */
+
+/* No more messages. What is in flight of a body is not waited for: it would not end the session in a way
+ * that the peer could take for the end of the message. */
+static void end(struct delivery_smtp *c, const struct delivery_reason *why)
+{
+    bool mid_body = c->state == DELIVERY_SMTP_BODY;
+
+    enter(c, DELIVERY_SMTP_CLOSING);
+    c->race_ms = WHEEL_NEVER;
+    if (mid_body || c->cut || net_conn_sending(&c->net))
+        net_conn_abort(&c->net);
+    else
+        net_conn_close(&c->net, false);
+    delivery_site_ended(c->site, c, why);
+}
+
+static void quit(struct delivery_smtp *c)
+{
+    smtp_client_quit(&c->smtp, net_conn_out(&c->net));
+    c->quitting = true;
+    enter(c, DELIVERY_SMTP_CLOSING);
+    c->race_ms = WHEEL_NEVER;
+    delivery_site_ended(c->site, c, NULL);
+}
+
+/* The peer had closed a connection that was kept for reuse, or dropped it in silence: this says nothing
+ * about the message. */
+static bool went_stale(const struct delivery_smtp *c)
+{
+    const struct smtp_client_failure *f = &c->smtp.failure;
+
+    for (uint32_t i = 0; i < c->task->recipient_count; i++) {
+        if (c->task->recipients[i].status != DELIVERY_PENDING)
+            return false;
+    }
+    return c->messages > 1 && !c->task->put_back && !c->cut && c->smtp.answered == 0 && !f->in_doubt
+           && (f->stage == SMTP_STAGE_IDLE || f->stage == SMTP_STAGE_RSET
+               || f->stage == SMTP_STAGE_MAIL);
+}
+
+static void fail_task(struct delivery_smtp *c, const struct delivery_reason *why)
+{
+    enum delivery_status status = why->permanent ? DELIVERY_FAILED : DELIVERY_DEFERRED;
+
+    if (c->task == NULL || c->task_over)
+        return;
+    c->task_over = true;
+    if (went_stale(c)) {
+        c->to_lane = true;
+        return;
+    }
+    if (c->cut && !c->smtp.failure.in_doubt)
+        delivery_task_set_all(c->task, DELIVERY_POSTPONED, 0, NULL, SLICE_LITERAL("shutting down"));
+    else
+        delivery_task_set_all(c->task, status, why->code, why->enhanced, slice_str(why->text));
+}
+
+static enum delivery_step session_failed(struct delivery_smtp *c)
+{
+    bool idle = c->state == DELIVERY_SMTP_IDLE;
+    struct delivery_reason why;
+
+    explain_failure(c, &why);
+    fail_task(c, &why);
+    end(c, idle || c->cut ? NULL : &why);
+    return DELIVERY_STEP_AGAIN;
+}
+
+/* The body cannot be read (the disk, or a checksum): the peer must not take what it has got. */
+static enum delivery_step body_failed(struct delivery_smtp *c)
+{
+    struct delivery_reason why;
+
+    delivery_reason_set(&why, 3, 0, "the message cannot be read here");
+    fail_task(c, &why);
+    end(c, NULL);
+    return DELIVERY_STEP_AGAIN;
+}
+
+/* ---- states ------------------------------------------------------------------------------- */
+
+static enum delivery_step step_connecting(struct delivery_smtp *c)
+{
+    struct delivery_reason why;
+
+    if (c->cut || c->leaving) {
+        end(c, NULL);
+        return DELIVERY_STEP_AGAIN;
+    }
+    if (c->net.error != 0 || c->expired) {
+        explain_connect(c, &why);
+        end(c, &why);
+        return DELIVERY_STEP_AGAIN;
+    }
+    if (!net_conn_is_open(&c->net))
+        return DELIVERY_STEP_WAIT;
+    smtp_client_init(&c->smtp, &c->d->smtp_options, c->reply_text, sizeof(c->reply_text));
+    enter(c, DELIVERY_SMTP_TALKING);
+    c->race_ms = now_of(c) + DELIVERY_RACE_GREETING_MS;
+    set_timer(c);
+    c->leaving = !delivery_site_connected(c->site, c);
+    return DELIVERY_STEP_AGAIN;
+}
+
+/* The engine's next event; FAILED (or CLOSED) as well when what it waits for cannot come any more. */
+static enum smtp_client_event next_event(struct delivery_smtp *c)
+{
+    struct slice in = net_conn_input(&c->net);
+    size_t before = in.len;
+    enum smtp_client_event event = smtp_client_next(&c->smtp, &in, net_conn_out(&c->net));
+    bool gone = c->cut || c->net.eof || c->net.error != 0 || net_conn_out(&c->net)->overflow;
+
+    net_conn_consume(&c->net, before - in.len);
+    if (event == SMTP_CLIENT_NEED_INPUT && (gone || c->expired))
+        return smtp_client_lost(&c->smtp);
+    if (event == SMTP_CLIENT_READY && gone)
+        return smtp_client_lost(&c->smtp);
+    return event;
+}
+
+static enum delivery_step next_task(struct delivery_smtp *c)
+{
+    bool first = !c->greeted;
+    struct delivery_task *t = NULL;
+
+    if (first) {
+        c->greeted = true;
+        c->race_ms = WHEEL_NEVER;
+        delivery_site_greeted(c->site, c);
+    }
+    if (c->messages >= delivery_site_route(c->site)->messages_per_connection)
+        c->leaving = true;
+    if (!c->leaving)
+        t = delivery_site_take(c->site);
+    if (t != NULL) {
+        begin_task(c, t);
+        if (first)
+            delivery_site_step(c->site);
+        return DELIVERY_STEP_AGAIN;
+    }
+    if (c->leaving || c->d->stopping) {
+        quit(c);
+        return DELIVERY_STEP_AGAIN;
+    }
+    enter(c, DELIVERY_SMTP_IDLE);
+    net_conn_want_input(&c->net); /* to see it when the peer closes */
+    delivery_site_idle(c->site, c);
+    return DELIVERY_STEP_WAIT;
+}
+
+/* The engine says more than the state allows only if we have misunderstood each other. */
+static enum delivery_step misunderstood(struct delivery_smtp *c)
+{
+    struct delivery_reason why;
+
+    delivery_reason_set(&why, 5, 0, "the session has lost its way");
+    fail_task(c, &why);
+    end(c, &why);
+    return DELIVERY_STEP_AGAIN;
+}
+
+static enum delivery_step step_talking(struct delivery_smtp *c)
+{
+    if (!c->greeted && c->leaving && !c->cut) { /* nobody needs it any more */
+        c->cut = true;
+        end(c, NULL);
+        return DELIVERY_STEP_AGAIN;
+    }
+    settle_task(c);
+    if (c->task_over) { /* a send is still to complete, though the peer has answered */
+        if (!c->expired && !c->cut && c->net.error == 0)
+            return DELIVERY_STEP_WAIT;
+        end(c, NULL);
+        return DELIVERY_STEP_AGAIN;
+    }
+    switch (next_event(c)) {
+    case SMTP_CLIENT_NEED_INPUT: net_conn_want_input(&c->net); return DELIVERY_STEP_WAIT;
+    case SMTP_CLIENT_READY: return next_task(c);
+    case SMTP_CLIENT_RCPT_RESULT: record_outcome(c); return DELIVERY_STEP_AGAIN;
+    case SMTP_CLIENT_SEND_BODY:
+        delivery_smtp_body_begin(c);
+        enter(c, DELIVERY_SMTP_BODY);
+        return DELIVERY_STEP_AGAIN;
+    case SMTP_CLIENT_DONE: c->task_over = true; return DELIVERY_STEP_AGAIN;
+    case SMTP_CLIENT_FAILED: return session_failed(c);
+    case SMTP_CLIENT_CLOSED: return misunderstood(c);
+    }
+    UNREACHABLE();
+}
+
+static enum delivery_step step_body(struct delivery_smtp *c)
+{
+    switch (next_event(c)) {
+    case SMTP_CLIENT_NEED_INPUT: break;
+    case SMTP_CLIENT_RCPT_RESULT: record_outcome(c); return DELIVERY_STEP_AGAIN;
+    case SMTP_CLIENT_FAILED: return session_failed(c);
+    case SMTP_CLIENT_READY:
+    case SMTP_CLIENT_SEND_BODY:
+    case SMTP_CLIENT_DONE:
+    case SMTP_CLIENT_CLOSED: return misunderstood(c);
+    }
+    net_conn_want_input(&c->net);
+    if (!delivery_smtp_body_send(c))
+        return body_failed(c);
+    if (!c->sent_last)
+        return DELIVERY_STEP_WAIT;
+    smtp_client_body_sent(&c->smtp);
+    enter(c, DELIVERY_SMTP_TALKING);
+    return DELIVERY_STEP_AGAIN;
+}
+
+static enum delivery_step step_idle(struct delivery_smtp *c)
+{
+    if ((c->expired || c->leaving) && !c->cut && !c->net.eof && c->net.error == 0) {
+        quit(c);
+        return DELIVERY_STEP_AGAIN;
+    }
+    switch (next_event(c)) {
+    case SMTP_CLIENT_READY: net_conn_want_input(&c->net); return DELIVERY_STEP_WAIT;
+    case SMTP_CLIENT_FAILED: return session_failed(c);
+    case SMTP_CLIENT_NEED_INPUT:
+    case SMTP_CLIENT_RCPT_RESULT:
+    case SMTP_CLIENT_SEND_BODY:
+    case SMTP_CLIENT_DONE:
+    case SMTP_CLIENT_CLOSED: return misunderstood(c);
+    }
+    UNREACHABLE();
+}
+
+static enum delivery_step step_closing(struct delivery_smtp *c)
+{
+    settle_task(c);
+    if (c->closed)
+        return DELIVERY_STEP_WAIT;
+    if (c->cut || c->expired) {
+        net_conn_abort(&c->net);
+        return DELIVERY_STEP_WAIT;
+    }
+    if (!c->quitting)
+        return DELIVERY_STEP_WAIT;
+    if (next_event(c) == SMTP_CLIENT_NEED_INPUT) {
+        net_conn_flush(&c->net);
+        net_conn_want_input(&c->net);
+        return DELIVERY_STEP_WAIT;
+    }
+    c->quitting = false;
+    net_conn_close(&c->net, false);
+    return DELIVERY_STEP_WAIT;
+}
+
+static enum delivery_step step_once(struct delivery_smtp *c)
+{
+    switch ((enum delivery_smtp_state)c->state) {
+    case DELIVERY_SMTP_CONNECTING: return step_connecting(c);
+    case DELIVERY_SMTP_TALKING: return step_talking(c);
+    case DELIVERY_SMTP_BODY: return step_body(c);
+    case DELIVERY_SMTP_IDLE: return step_idle(c);
+    case DELIVERY_SMTP_CLOSING: return step_closing(c);
+    }
+    UNREACHABLE();
+}
+
+static void smtp_free(struct delivery_smtp *c)
+{
+    struct delivery_site *site = c->site;
+    struct delivery *d = c->d;
+
+    wheel_cancel(d->o.wheel, &c->timer);
+    delivery_site_gone(site, c);
+    pool_put(&d->connections, c);
+    d->counters.connections_open--;
+    delivery_site_step(site);
+}
+
+void delivery_smtp_step(struct delivery_smtp *c)
+{
+    if (c->stepping) {
+        c->again = true;
+        return;
+    }
+    c->stepping = true;
+    do {
+        c->again = false;
+        while (step_once(c) == DELIVERY_STEP_AGAIN)
+            continue;
+    } while (c->again);
+    if (c->state == DELIVERY_SMTP_TALKING || c->state == DELIVERY_SMTP_BODY) {
+        net_conn_flush(&c->net);
+        watch(c);
+    }
+    c->stepping = false;
+    if (c->state == DELIVERY_SMTP_CLOSING && c->closed && c->task == NULL)
+        smtp_free(c);
+}
+
+void delivery_smtp_discard(struct delivery_smtp *c)
+{
+    net_conn_discard(&c->net);
+    if (c->reading) {
+        c->reader.op.kind = IO_NONE; /* whatever it was will never complete */
+        spool_reader_finish(&c->reader);
+    }
+    if (c->transaction.rcpts != c->few)
+        mem_free(c->transaction.rcpts);
+    delivery_task_free(c->task);
+    wheel_cancel(c->d->o.wheel, &c->timer);
+    pool_put(&c->d->connections, c);
+}
+
+/* ---- from the site ------------------------------------------------------------------------ */
+
+struct delivery_smtp *delivery_smtp_create(struct delivery_site *s, struct slice host,
+                                           const struct ip_addr *ip, uint16_t port)
+{
+    struct delivery *d = delivery_site_delivery(s);
+    struct delivery_smtp *c = pool_get(&d->connections);
+
+    c->d = d;
+    c->site = s;
+    c->attempting = true;
+    c->host = host;
+    c->ip = *ip;
+    io_addr_from_ip(ip, port, &c->address);
+    list_init(&c->in_site);
+    list_init(&c->in_idle);
+    wheel_timer_init(&c->timer, timer_fired);
+    d->counters.connections++;
+    d->counters.connections_open++;
+    return c;
+}
+
+void delivery_smtp_begin(struct delivery_smtp *c)
+{
+    if (!net_conn_connect(&c->net, c->d->o.io, &c->address, conn_ready, conn_closed))
+        c->closed = true; /* there is no socket: net.error says why */
+    c->race_ms = now_of(c) + DELIVERY_RACE_CONNECT_MS;
+    enter(c, DELIVERY_SMTP_CONNECTING);
+    if (c->closed)
+        delivery_smtp_step(c);
+}
+
+void delivery_smtp_give(struct delivery_smtp *c, struct delivery_task *t)
+{
+    ASSERT(c->state == DELIVERY_SMTP_IDLE && c->task == NULL);
+    begin_task(c, t);
+    delivery_smtp_step(c);
+}
+
+void delivery_smtp_leave(struct delivery_smtp *c)
+{
+    c->leaving = true;
+    delivery_smtp_step(c);
+}
+
+void delivery_smtp_cut(struct delivery_smtp *c)
+{
+    c->cut = true;
+    delivery_smtp_step(c);
+}
