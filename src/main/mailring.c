@@ -20,7 +20,6 @@ static const struct {
     {"check", main_check, "read the configuration and say what is wrong with it"},
     {"status", main_status, "counters of the running server [--json]"},
     {"queue", main_queue, "list | show ID | retry ID|all | delete ID|all  [--json]"},
-    {"spool", main_spool, "verify | dump [ID]  (of a server that is not running)"},
     {"version", main_version, "version, kernel features found, build"},
     {"help", main_help, "this"},
 };

@@ -117,10 +117,11 @@ static bool create_rings(struct serve *s)
         };
         int exit_code = EX_OSERR;
         s->workers[i].io = io_uring_create(&options, &error, &exit_code);
-        if (s->workers[i].io == NULL) {
+        if (buf_len(&error) > 0) /* a warning, if there is a ring */
             main_complain("%.*s", SLICE_ARG(buf_slice(&error)));
+        buf_clear(&error);
+        if (s->workers[i].io == NULL)
             ok = give_up(s, exit_code);
-        }
     }
     buf_finish(&error);
     return ok;
