@@ -273,6 +273,11 @@ void shard_group_stop(struct shard_group *group)
 
 /* ---- the loop ----------------------------------------------------------------------------- */
 
+static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
+{
+    return a_ms < b_ms ? a_ms : b_ms;
+}
+
 uint64_t shard_pass(struct shard *s)
 {
     bool more;
@@ -292,7 +297,7 @@ uint64_t shard_pass(struct shard *s)
     more |= send_letters(s);
     if (s->group->pass_over != NULL)
         s->group->pass_over();
-    return more ? 0 : wheel_next_ms(&s->wheel);
+    return more ? 0 : earlier(wheel_next_ms(&s->wheel), spool_next_ms(s->spool));
 }
 
 void shard_wait(struct shard *s, uint64_t deadline_ms)
