@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the end-to-end tests share. Each test file runs by itself and speaks TAP; one case of
+it runs with `cd tests/e2e && python3 -m unittest test_x.Class.test_name`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tap import main  # noqa: E402  (tests/tap.py)
+
+from .case import Case  # noqa: E402
+from .dns import (GARBAGE, NXDOMAIN, REFUSED, SERVFAIL, TIMEOUT, TRUNCATE,  # noqa: E402
+                  DnsServer)
+from .dsn import Dsn  # noqa: E402
+from .maildir import Maildir, as_wire  # noqa: E402
+from .nexthop import (DROP, RESET, STALL, Endless, NextHop, Pieces, times)  # noqa: E402
+from .paths import (BUILD, MAILRING, ROOT, SANITIZED, SINK, VECTORS, free_port,  # noqa: E402
+                    loopback_address)
+from .server import Died, Server, render  # noqa: E402
+from .smtp import (Client, Closed, Reply, crlf, sample, send_message, split_trace,  # noqa: E402
+                   stuff)
+from .wait import Late, wait_for  # noqa: E402
+
+__all__ = [
+    'BUILD', 'Case', 'Client', 'Closed', 'DROP', 'Died', 'DnsServer', 'Dsn', 'Endless', 'GARBAGE', 'Late',
+    'MAILRING', 'Maildir', 'NXDOMAIN', 'NextHop', 'Pieces', 'REFUSED', 'RESET', 'ROOT', 'Reply',
+    'SANITIZED', 'SERVFAIL', 'SINK', 'STALL', 'Server', 'TIMEOUT', 'TRUNCATE', 'VECTORS', 'as_wire',
+    'crlf', 'free_port', 'loopback_address', 'main', 'render', 'sample', 'send_message', 'split_trace',
+    'stuff', 'times', 'wait_for',
+]

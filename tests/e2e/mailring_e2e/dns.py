@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A scripted DNS server on UDP and TCP.
+
+    dns = DnsServer({'a.test': {'MX': [(10, 'mx1.a.test')]},
+                     'mx1.a.test': {'A': ['127.0.0.9']},
+                     'broken.test': SERVFAIL, 'silent.test': TIMEOUT})
+
+A name that is not there does not exist. A value may be a function of (name, type, how often asked) that gives one of
+these. CNAME: 'other.name', followed within the zone. TRUNCATE on UDP says: ask again by TCP.
+"""
+
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+
+from .paths import free_port
+
+TYPES = {'A': 1, 'NS': 2, 'CNAME': 5, 'SOA': 6, 'PTR': 12, 'MX': 15, 'TXT': 16, 'AAAA': 28}
+NAMES = {number: name for name, number in TYPES.items()}
+NXDOMAIN, SERVFAIL, REFUSED, TIMEOUT, GARBAGE, TRUNCATE = (
+    'NXDOMAIN', 'SERVFAIL', 'REFUSED', 'TIMEOUT', 'GARBAGE', 'TRUNCATE')
+CODES = {NXDOMAIN: 3, SERVFAIL: 2, REFUSED: 5}
+
+
+def encode_name(name):
+    labels = [label for label in name.rstrip('.').split('.') if label]
+    return b''.join(bytes((len(label),)) + label.encode() for label in labels) + b'\0'
+
+
+def encode_data(kind, value):
+    if kind == 'A':
+        return socket.inet_aton(value)
+    if kind == 'AAAA':
+        return socket.inet_pton(socket.AF_INET6, value)
+    if kind == 'MX':
+        return struct.pack('!H', value[0]) + encode_name(value[1])
+    if kind == 'TXT':
+        return bytes((len(value),)) + value.encode()
+    return encode_name(value)
+
+
+class DnsServer:
+    def __init__(self, zone, address='127.0.0.1', ttl=60):
+        self.zone = zone
+        self.ttl = ttl
+        self.address = address
+        self.queries = []         # (name, type, 'udp' or 'tcp', when)
+        self._asked = Counter()
+        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._tcp = socket.socket()
+        self._tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.port = free_port(address, (socket.SOCK_DGRAM, socket.SOCK_STREAM))
+        self._udp.bind((address, self.port))
+        self._tcp.bind((address, self.port))
+        self._tcp.listen(64)
+        for target in (self._serve_udp, self._serve_tcp):
+            threading.Thread(target=target, daemon=True).start()
+
+    def close(self):
+        for sock in (self._udp, self._tcp):
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            sock.close()
+
+    def count(self, name, kind=None):
+        return sum(1 for n, k, _, _ in list(self.queries) if n == name and kind in (None, k))
+
+    def _serve_udp(self):
+        while True:
+            try:
+                query, peer = self._udp.recvfrom(4096)
+                if not query:
+                    return
+                answer = self._answer(query, 'udp')
+                if answer:
+                    self._udp.sendto(answer, peer)
+            except OSError:
+                return
+
+    def _serve_tcp(self):
+        while True:
+            try:
+                sock, _ = self._tcp.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._tcp_session, args=(sock,), daemon=True).start()
+
+    def _tcp_session(self, sock):
+        with sock, sock.makefile('rb') as stream:
+            while True:
+                head = stream.read(2)
+                if len(head) < 2:
+                    return
+                answer = self._answer(stream.read(struct.unpack('!H', head)[0]), 'tcp')
+                if answer:
+                    sock.sendall(struct.pack('!H', len(answer)) + answer)
+
+    def _answer(self, query, via):
+        number, flags, questions = struct.unpack('!HHH', query[:6])
+        at, labels = 12, []
+        while query[at]:
+            labels.append(query[at + 1:at + 1 + query[at]].decode('ascii', 'replace').lower())
+            at += 1 + query[at]
+        kind = NAMES.get(struct.unpack('!H', query[at + 1:at + 3])[0], 'other')
+        question, name = query[12:at + 5], '.'.join(labels)
+        self.queries.append((name, kind, via, time.monotonic()))
+        self._asked[name, kind] += 1
+
+        def reply(code, records=(), truncated=False):
+            flag = 0x8180 | code | (0x0200 if truncated else 0) | (flags & 0x0100)
+            return (struct.pack('!HHHHHH', number, flag, 1, len(records), 0, 0) + question
+                    + b''.join(encode_name(owner)
+                               + struct.pack('!HHIH', TYPES[k], 1, self.ttl, len(data)) + data
+                               for owner, k, data in records))
+
+        records = []
+        for _ in range(10):
+            value = self.zone.get(name, NXDOMAIN)
+            if callable(value):
+                value = value(name, kind, self._asked[name, kind])
+            if isinstance(value, dict) and kind in value and not isinstance(value[kind], list):
+                value = value[kind]          # a word for this type alone
+            if value == TIMEOUT:
+                return None
+            if value == GARBAGE:
+                return struct.pack('!HHHHHH', number, 0x8180, 1, 7, 0, 0) + question + b'\xc0\xff\xc0'
+            if value == TRUNCATE or (isinstance(value, dict) and value.get(TRUNCATE) and via == 'udp'):
+                return reply(0, truncated=True)
+            if value in CODES:
+                return reply(CODES[value], records)
+            if 'CNAME' in value and kind != 'CNAME':
+                records.append((name, 'CNAME', encode_name(value['CNAME'])))
+                name = value['CNAME']
+                continue
+            records += [(name, kind, encode_data(kind, v)) for v in value.get(kind, [])]
+            return reply(0, records)
+        return reply(2)
