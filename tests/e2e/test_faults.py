@@ -135,9 +135,9 @@ class Temporary(Faults):
             'drop': DROP, 'reset': RESET, 'stall': STALL, '451': '451 4.3.0 not now',
             '421': ['421 4.3.2 closing', DROP], 'binary': BINARY, 'half': [b'250 2.0.0 tak', DROP],
             'lines': Endless(b'250-taken\r\n' * 100)})
-        for hop in self.hops.values():
+        for name, hop in self.hops.items():
             for message in hop.unanswered:
-                split_trace(message.octets, hop.messages[0].octets.partition(b'\r\nFrom: ')[2])
+                split_trace(message.octets, self.sent[name])
 
     def test_354_for_nobody_450(self):
         """All recipients deferred, DATA answered 354 all the same: end it, then try again later."""
