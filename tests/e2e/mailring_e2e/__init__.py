@@ -13,6 +13,7 @@ from .case import Case  # noqa: E402
 from .dns import (GARBAGE, NXDOMAIN, REFUSED, SERVFAIL, TIMEOUT, TRUNCATE,  # noqa: E402
                   DnsServer)
 from .dsn import Dsn  # noqa: E402
+from .load import Load, Prober, numbered, token_of  # noqa: E402
 from .maildir import Maildir, as_wire  # noqa: E402
 from .nexthop import (DROP, RESET, STALL, Endless, NextHop, Pieces, times)  # noqa: E402
 from .paths import (BUILD, MAILRING, ROOT, SANITIZED, SINK, VECTORS, free_port,  # noqa: E402
@@ -23,7 +24,7 @@ from .smtp import (Client, Closed, Reply, crlf, sample, send_message, split_trac
 from .wait import Late, wait_for  # noqa: E402
 
 __all__ = [
-    'BUILD', 'Case', 'Client', 'Closed', 'DROP', 'Died', 'DnsServer', 'Dsn', 'Endless', 'GARBAGE', 'Late',
+    'BUILD', 'Case', 'Client', 'Closed', 'DROP', 'Died', 'DnsServer', 'Dsn', 'Endless', 'GARBAGE', 'Late', 'Load', 'Prober', 'numbered', 'token_of',
     'MAILRING', 'Maildir', 'NXDOMAIN', 'NextHop', 'Pieces', 'REFUSED', 'RESET', 'ROOT', 'Reply',
     'SANITIZED', 'SERVFAIL', 'SINK', 'STALL', 'Server', 'TIMEOUT', 'TRUNCATE', 'VECTORS', 'as_wire',
     'crlf', 'free_port', 'loopback_address', 'main', 'render', 'sample', 'send_message', 'split_trace',
