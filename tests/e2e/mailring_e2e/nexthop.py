@@ -75,6 +75,10 @@ class Connection:
     commands: list = field(default_factory=list)
     messages: int = 0
 
+    @property
+    def verbs(self):
+        return [command.split(' ')[0].upper() for command in self.commands]
+
 
 @dataclass
 class Event:
@@ -107,6 +111,7 @@ class NextHop:
         self.unanswered = []
         self.orphans = []
         self.connections = []
+        self.errors = []
         self.address = address
         self.port = port
         self._lock = threading.Lock()
@@ -148,6 +153,8 @@ class NextHop:
         self.drop_all()
         for thread in self._threads:
             thread.join(5)
+        if self.errors:
+            raise AssertionError('the script of the next hop failed') from self.errors[0]
 
     @property
     def open_connections(self):
@@ -199,6 +206,8 @@ class _Session:
             self.serve()
         except (_Gone, OSError):
             pass
+        except Exception as error:          # of the script: seen by close()
+            self.hop.errors.append(error)
         finally:
             self.socket.close()
             self.connection.closed = time.monotonic()
@@ -277,13 +286,18 @@ class _Session:
 
     def on_mail(self, line):
         if self.answer('mail', line, '250 2.1.0 ok' if self.sender is None else '503 5.5.1 again?') == 2:
-            self.sender = re.search(r'<([^>]*)>', line).group(1)
+            self.sender = self.path(line)
             self.parameters = line.partition('>')[2].strip()
 
     def on_rcpt(self, line):
         if self.answer('rcpt', line, '250 2.1.5 ok' if self.sender is not None
                        else '503 5.5.1 MAIL first') == 2:
-            self.recipients.append(re.search(r'<([^>]*)>', line).group(1))
+            self.recipients.append(self.path(line))
+
+    @staticmethod
+    def path(line):
+        match = re.search(r'<((?:"(?:[^"\\]|\\.)*"|[^>"])*)>', line)
+        return match.group(1) if match else f'no path: {line}'
 
     def on_data(self, line):
         if self.answer('data', line, '354 go on' if self.recipients else '554 5.5.1 no recipients') != 3:
