@@ -249,6 +249,7 @@ static void continue_stop(struct shard *s)
     if (!s->resolver_stopped && atomic_load(&s->group->quiet) == s->group->count
         && delivery_idle(s->delivery)) {
         s->resolver_stopped = true;
+        spool_stop(s->spool);
         if (s->o.dns_stop != NULL)
             s->o.dns_stop(s->dns);
         if (s->o.guest_stop != NULL)
