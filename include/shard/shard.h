@@ -63,7 +63,9 @@ void shard_start(struct shard *s);
 void shard_listen(struct shard *s, int fd, size_t listener);
 /* Passes until the group has stopped and all is on disk or delivered. */
 void shard_run(struct shard *s);
-/* With crashed (simulator): no call into io. */
+/* Instead of shard_run(), when another shard could not be opened: ends what the spool has begun. */
+void shard_rest(struct shard *s);
+/* On the shard's thread, when all shards have left shard_run(). With crashed (simulator): no call into io. */
 void shard_destroy(struct shard *s, bool crashed);
 
 /* One pass: what is due, what came in, what is to go out. Returns until when io_wait() may sleep. */

@@ -53,9 +53,10 @@ struct serve {
     size_t address_count; /* of all listeners */
     size_t *listener_of;  /* address -> index of its listener */
     int control_fd;
-    sem_t opened;        /* a worker has opened its shard, or failed */
-    sem_t go;            /* posted for each worker when all have */
-    _Atomic bool failed; /* some could not: the others close again */
+    sem_t opened;            /* a worker has opened its shard, or failed */
+    sem_t go;                /* posted for each worker when all have */
+    pthread_barrier_t ended; /* all workers have left their loops */
+    _Atomic bool failed;     /* some could not open: the others close again */
     int exit_code;
 };
 
@@ -340,7 +341,13 @@ static void *worker_main(void *argument)
         continue;
     if (!atomic_load(&s->failed))
         worker_serve(w);
-    /* All of them are done with each other's mailboxes before any is freed: see finish(). */
+    else if (w->ok)
+        shard_rest(w->shard);
+    /* All are done with each other's mailboxes before any is freed; and each by its own thread, which
+     * alone may use its ring. */
+    (void)pthread_barrier_wait(&s->ended);
+    admin_destroy(w->admin);
+    shard_destroy(w->shard, false);
     main_log_flush();
     return NULL;
 }
@@ -349,6 +356,8 @@ static void *worker_main(void *argument)
 
 static bool start_workers(struct serve *s)
 {
+    unsigned running = 0;
+
     for (unsigned i = 0; i < s->count; i++) {
         struct worker *w = &s->workers[i];
         int error = pthread_create(&w->thread, NULL, worker_main, w);
@@ -359,8 +368,11 @@ static bool start_workers(struct serve *s)
             break;
         }
         w->running = true;
+        running++;
     }
-    for (unsigned i = 0; i < s->count && s->workers[i].running; i++) {
+    if (running > 0)
+        (void)pthread_barrier_init(&s->ended, NULL, running); /* nobody is there before `go` */
+    for (unsigned i = 0; i < running; i++) {
         while (sem_wait(&s->opened) != 0 && errno == EINTR)
             continue;
     }
@@ -433,8 +445,6 @@ static void finish(struct serve *s)
                 io_close_now(s->workers[0].io, w->fds[a]);
         }
         mem_free(w->fds);
-        admin_destroy(w->admin);
-        shard_destroy(w->shard, false);
         buf_finish(&w->error);
     }
     if (s->control_fd >= 0)

@@ -260,7 +260,8 @@ static void continue_stop(struct shard *s)
 bool shard_stopped(struct shard *s)
 {
     return s->stopping && s->resolver_stopped && spool_idle(s->spool)
-           && (s->o.dns_idle == NULL || s->o.dns_idle(s->dns));
+           && (s->o.dns_idle == NULL || s->o.dns_idle(s->dns))
+           && (s->o.guest_idle == NULL || s->o.guest_idle(s->o.context));
 }
 
 void shard_group_stop(struct shard_group *group)
@@ -320,6 +321,17 @@ void shard_run(struct shard *s)
         if (shard_stopped(s))
             return;
         shard_wait(s, deadline_ms);
+    }
+}
+
+void shard_rest(struct shard *s)
+{
+    spool_stop(s->spool);
+    for (;;) {
+        spool_step(s->spool);
+        if (spool_idle(s->spool))
+            return;
+        (void)io_wait(s->o.io, spool_next_ms(s->spool));
     }
 }
 
