@@ -226,7 +226,8 @@ void net_conn_consume(struct net_conn *c, size_t count)
 void net_conn_want_input(struct net_conn *c)
 {
     c->wants_input = true;
-    conn_step(c);
+    if (!c->in_ready) /* else when the lent buffer has gone back */
+        conn_step(c);
 }
 
 /* Makes what was written so far the bytes in flight. */
