@@ -281,13 +281,17 @@ void delivery_site_stalled(struct delivery_site *s, struct delivery_smtp *c)
 void delivery_site_greeted(struct delivery_site *s, struct delivery_smtp *c)
 {
     struct delivery_address *a = delivery_addresses_find(&s->addresses, &c->ip);
+    bool stepping = s->stepping;
 
     attempt_over(s, c);
     s->standing++;
     s->addresses.round++;
     if (a != NULL)
         a->dead_until_ms = 0;
+    /* No step before it has taken its task: else another connection would be opened for that. */
+    s->stepping = true;
     cut_stalled(s);
+    s->stepping = stepping;
 }
 
 void delivery_site_worked(struct delivery_site *s)
