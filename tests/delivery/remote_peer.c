@@ -1,0 +1,265 @@
+#include "remote_peer.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base_mem.h"
+#include "smtp_dot.h"
+
+struct peer_session {
+    struct net_conn net;
+    struct peer *peer;
+    struct list node;
+    struct wheel_timer greet;
+    bool scripted; /* the script holds for this one */
+    bool in_body;
+    bool silent; /* says and does nothing more */
+    unsigned messages;
+    unsigned taken; /* recipients of this transaction */
+    struct smtp_dot dot;
+};
+
+static const char *const usual[PEER_STAGE_COUNT] = {
+    [PEER_GREETING] = "220 peer.example ready",
+    [PEER_EHLO] = "250-peer.example\r\n250-PIPELINING\r\n250-SIZE 50000000\r\n250 8BITMIME",
+    [PEER_HELO] = "250 peer.example",
+    [PEER_MAIL] = "250 2.1.0 Sender ok",
+    [PEER_RCPT] = "250 2.1.5 Recipient ok",
+    [PEER_DATA] = "354 Go on",
+    [PEER_DOT] = "250 2.0.0 Taken",
+    [PEER_RSET] = "250 2.0.0 Forgotten",
+    [PEER_QUIT] = "221 2.0.0 Bye",
+};
+
+static const char *reply_at(const struct peer_session *s, enum peer_stage stage)
+{
+    const struct peer_script *script = &s->peer->script;
+    const char *text = script->at[stage];
+
+    if (stage == PEER_EHLO && text == NULL && script->no_pipelining)
+        return "250-peer.example\r\n250 8BITMIME";
+    if (stage == PEER_DATA && text == NULL && s->taken == 0)
+        return "554 5.5.1 No recipients";
+    if (text == NULL || !s->scripted
+        || (stage >= PEER_MAIL && stage < PEER_QUIT && s->messages < script->good_messages))
+        return usual[stage];
+    return text;
+}
+
+static void say(struct peer_session *s, const char *text)
+{
+    if (strcmp(text, PEER_STALL) == 0) {
+        s->silent = true;
+    } else if (strcmp(text, PEER_DROP) == 0) {
+        s->silent = true;
+        net_conn_close(&s->net, false);
+    } else if (strcmp(text, PEER_RESET) == 0) {
+        s->silent = true;
+        net_conn_abort(&s->net);
+    } else {
+        (void)buf_append_str(net_conn_out(&s->net), text);
+        (void)buf_append_str(net_conn_out(&s->net), "\r\n");
+        if (strncmp(text, "421", 3) == 0 || strncmp(text, "221", 3) == 0) {
+            s->silent = true;
+            net_conn_close(&s->net, true);
+        }
+    }
+}
+
+static void take_rcpt(struct peer_session *s, struct slice line)
+{
+    char code[64];
+
+    if (line.len > 12 && line.data[9] >= '4' && line.data[9] <= '5') {
+        (void)snprintf(code, sizeof(code), "%.3s no", (const char *)line.data + 9);
+        say(s, code);
+        return;
+    }
+    s->taken += reply_at(s, PEER_RCPT)[0] == '2';
+    say(s, reply_at(s, PEER_RCPT));
+}
+
+static void take_line(struct peer_session *s, struct slice line)
+{
+    if (slice_starts_nocase(line, SLICE_LITERAL("EHLO "))) {
+        say(s, reply_at(s, PEER_EHLO));
+    } else if (slice_starts_nocase(line, SLICE_LITERAL("HELO "))) {
+        say(s, reply_at(s, PEER_HELO));
+    } else if (slice_starts_nocase(line, SLICE_LITERAL("MAIL FROM:<"))) {
+        s->peer->mails++;
+        s->taken = 0;
+        say(s, reply_at(s, PEER_MAIL));
+    } else if (slice_starts_nocase(line, SLICE_LITERAL("RCPT TO:<"))) {
+        take_rcpt(s, line);
+    } else if (slice_equal(line, SLICE_LITERAL("DATA"))) {
+        const char *reply = reply_at(s, PEER_DATA);
+        s->in_body = strncmp(reply, "354", 3) == 0;
+        smtp_dot_init(&s->dot, false);
+        buf_clear(&s->peer->body);
+        say(s, reply);
+        if (s->in_body && s->peer->script.deaf)
+            s->silent = true;
+    } else if (slice_equal(line, SLICE_LITERAL("RSET"))) {
+        s->peer->resets++;
+        say(s, reply_at(s, PEER_RSET));
+    } else if (slice_equal(line, SLICE_LITERAL("QUIT"))) {
+        s->peer->quits++;
+        say(s, reply_at(s, PEER_QUIT));
+    } else {
+        ck_abort_msg("unknown command: %.*s", SLICE_ARG(line));
+    }
+}
+
+/* False: more is needed. */
+static bool take_body(struct peer_session *s)
+{
+    struct slice in = net_conn_input(&s->net), body;
+    size_t before = in.len;
+    enum smtp_dot_result result;
+
+    if (in.len == 0)
+        return false;
+    if (s->peer->script.early != NULL && s->scripted) {
+        say(s, s->peer->script.early);
+        s->silent = true;
+        return false;
+    }
+    result = smtp_dot_decode(&s->dot, &in, &body);
+    (void)buf_append_slice(&s->peer->body, body);
+    net_conn_consume(&s->net, before - in.len);
+    if (result == SMTP_DOT_END) {
+        s->in_body = false;
+        s->peer->dots++;
+        say(s, reply_at(s, PEER_DOT));
+        s->messages++;
+        if (s->messages > s->peer->transactions_peak)
+            s->peer->transactions_peak = s->messages;
+    }
+    return true;
+}
+
+static bool take_command(struct peer_session *s)
+{
+    struct slice in = net_conn_input(&s->net);
+    ptrdiff_t end = slice_find(in, '\n');
+    char line[1024];
+
+    if (end < 1)
+        return false;
+    ck_assert_int_lt(end, (int)sizeof(line));
+    memcpy(line, in.data, (size_t)end - 1);
+    net_conn_consume(&s->net, (size_t)end + 1);
+    take_line(s, slice_of(line, (size_t)end - 1));
+    return true;
+}
+
+static void session_ready(struct net_conn *net)
+{
+    struct peer_session *s = container_of(net, struct peer_session, net);
+
+    while (!s->silent && (s->in_body ? take_body(s) : take_command(s)))
+        continue;
+    if (net->error != 0 || net->eof) {
+        net_conn_close(net, false);
+        return;
+    }
+    net_conn_flush(net);
+    if (!s->silent || !s->peer->script.deaf)
+        net_conn_want_input(net);
+}
+
+static void session_closed(struct net_conn *net)
+{
+    struct peer_session *s = container_of(net, struct peer_session, net);
+
+    wheel_cancel(&s->peer->wheel, &s->greet);
+    list_remove(&s->node);
+    s->peer->open--;
+    mem_free(s);
+}
+
+static void session_greet(struct wheel_timer *timer)
+{
+    struct peer_session *s = container_of(timer, struct peer_session, greet);
+    unsigned max = s->peer->script.sessions_max;
+    const char *text = reply_at(s, PEER_GREETING);
+
+    if (!net_conn_is_open(&s->net))
+        return;
+    if (max > 0 && s->peer->open > max)
+        text = "421 4.3.2 Too many of you";
+    say(s, text);
+    session_ready(&s->net);
+}
+
+static void peer_accepted(struct net_listener *l, int fd)
+{
+    struct peer *p = container_of(l, struct peer, listener);
+    struct peer_session *s = mem_zalloc(sizeof(*s));
+
+    s->peer = p;
+    p->accepted++;
+    s->scripted = p->accepted > p->script.good_sessions;
+    if (++p->open > p->open_peak)
+        p->open_peak = p->open;
+    list_init(&s->node);
+    list_push_back(&p->sessions, &s->node);
+    net_conn_init(&s->net, p->io, fd, session_ready, session_closed);
+    wheel_timer_init(&s->greet, session_greet);
+    if (p->script.greet_after_ms > 0) {
+        wheel_set(&p->wheel, &s->greet, io_now_ms(p->io) + p->script.greet_after_ms);
+        net_conn_want_input(&s->net); /* to see the client go */
+    } else {
+        session_greet(&s->greet);
+    }
+}
+
+static void in_line(struct io_op *op)
+{
+    ck_assert_int_eq(op->res, 0);
+}
+
+void peer_open(struct peer *p, struct sim *sim, const char *ip, uint16_t port, int backlog)
+{
+    struct io_addr addr;
+    struct ip_addr parsed;
+    int fd;
+
+    *p = (struct peer){.machine = sim_machine_create(sim, ip)};
+    list_init(&p->sessions);
+    if (port == 0)
+        return;
+    p->io = sim_io_create(p->machine, 0);
+    wheel_init(&p->wheel, io_now_ms(p->io));
+    ck_assert(ip_parse(slice_str(ip), &parsed));
+    io_addr_from_ip(&parsed, port, &addr);
+    fd = io_listen(p->io, &addr, 0, backlog);
+    ck_assert_int_ge(fd, 0);
+    if (backlog > 0) {
+        net_listener_start(&p->listener, p->io, &p->wheel, fd, peer_accepted);
+        return;
+    }
+    /* Somebody is in line already, for ever: others are not even answered. */
+    p->line_to = addr;
+    p->in_line.done = in_line;
+    io_connect(p->io, &p->in_line, io_socket_stream(p->io, AF_INET), &p->line_to);
+}
+
+void peer_pass(struct peer *p)
+{
+    (void)io_wait(p->io, wheel_next_ms(&p->wheel));
+    wheel_advance(&p->wheel, io_now_ms(p->io));
+}
+
+void peer_kick(struct peer *p)
+{
+    LIST_EACH_SAFE(&p->sessions, node)
+    net_conn_abort(&container_of(node, struct peer_session, node)->net);
+}
+
+void peer_close(struct peer *p)
+{
+    ck_assert(list_empty(&p->sessions));
+    buf_finish(&p->body);
+}

@@ -1,0 +1,62 @@
+/* remote_peer: SMTP servers for the simulator, each on a machine of its own and with a script. */
+#ifndef REMOTE_PEER_H
+#define REMOTE_PEER_H
+
+#include "base_wheel.h"
+#include "io_sim.h"
+#include "net_conn.h"
+#include "net_listener.h"
+
+enum peer_stage {
+    PEER_GREETING,
+    PEER_EHLO,
+    PEER_HELO,
+    PEER_MAIL,
+    PEER_RCPT,
+    PEER_DATA,
+    PEER_DOT,
+    PEER_RSET,
+    PEER_QUIT,
+    PEER_STAGE_COUNT
+};
+
+/* Instead of a reply. */
+#define PEER_STALL "(stall)" /* nothing more is said */
+#define PEER_DROP  "(drop)"  /* the connection is closed */
+#define PEER_RESET "(reset)"
+
+/* Zeroed: takes everything. An address that begins with a code ("550-x@...") gets this code at RCPT. */
+struct peer_script {
+    const char *at[PEER_STAGE_COUNT]; /* NULL: the usual reply */
+    unsigned good_sessions;           /* so many begin well before `at` holds */
+    unsigned good_messages;           /* and so many messages of a session */
+    unsigned sessions_max;            /* more at a time: 421; 0: any */
+    bool no_pipelining;
+    bool deaf;         /* reads nothing of the body */
+    const char *early; /* said when the body begins */
+    uint64_t greet_after_ms;
+};
+
+struct peer {
+    struct sim_machine *machine;
+    struct io *io; /* NULL: nothing listens */
+    struct wheel wheel;
+    struct net_listener listener;
+    struct list sessions;
+    struct io_op in_line;
+    struct io_addr line_to;
+    struct peer_script script;
+    unsigned accepted, open, open_peak;
+    unsigned greeted, mails, dots, quits, resets; /* commands seen */
+    unsigned transactions_peak;                   /* in one session */
+    struct buf body;                              /* of the last message, decoded */
+};
+
+/* `backlog` 0: nobody answers there at all. */
+void peer_open(struct peer *p, struct sim *sim, const char *ip, uint16_t port, int backlog);
+void peer_pass(struct peer *p);
+/* All sessions end now. */
+void peer_kick(struct peer *p);
+void peer_close(struct peer *p); /* after its sessions */
+
+#endif

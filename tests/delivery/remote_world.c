@@ -1,0 +1,368 @@
+#include "remote_world.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base_mem.h"
+
+enum { DAY_MS = 24 * 3600 * 1000 };
+
+/* The destinations of the tasks, freed with the world's last task: a few are enough for a test. */
+struct destinations {
+    struct conf_destination items[4];
+    uint32_t count;
+};
+
+static void home(struct world *w, struct delivery_task *t)
+{
+    struct world_result *r = &w->results[t->id];
+
+    ck_assert(!r->done);
+    r->done = true;
+    r->count = t->recipient_count;
+    r->at_ms = world_now_ms(w);
+    r->postpone_ms = t->postpone_ms;
+    (void)snprintf(r->remote, sizeof(r->remote), "%s", t->remote);
+    (void)snprintf(r->text, sizeof(r->text), "%.*s", SLICE_ARG(t->recipients[0].text));
+    for (uint32_t i = 0; i < t->recipient_count && i < WORLD_RCPTS; i++) {
+        r->status[i] = t->recipients[i].status;
+        r->code[i] = t->recipients[i].code;
+        memcpy(r->enhanced[i], t->recipients[i].enhanced, sizeof(r->enhanced[i]));
+    }
+    w->done++;
+    spool_unpin(w->spool, (struct spool_message *)(uintptr_t)t->ref.message, &t->ref);
+    mem_free((void *)(uintptr_t)t->to);
+    delivery_task_free(t);
+}
+
+static void post(void *context, unsigned shard, struct delivery_task *t)
+{
+    struct world *w = context;
+
+    (void)shard;
+    if (t->returning)
+        home(w, t);
+    else
+        delivery_receive(w->d, t); /* the site is the other shard's; here there is one */
+}
+
+static void recovered(void *context, struct spool_message *m)
+{
+    (void)context;
+    (void)m;
+}
+
+static void open_spool(struct world *w)
+{
+    struct spool_options options = {
+        .path = "/spool",
+        .shards = 1,
+        .segment_size = 1 << 20,
+        .batch_slots = 8,
+        .batch_slot_len = 64 << 10,
+        .extent_slots = 4,
+        .extent_slot_len = 32 << 10,
+        .recovered = recovered,
+    };
+    struct spool_recovery recovery;
+    struct buf error = {0};
+
+    w->io = sim_io_create(w->machine, spool_registered_len(&options));
+    sim_io_set_stepping(w->io, true);
+    w->spool = spool_open(w->io, &options, &recovery, &error);
+    ck_assert_msg(w->spool != NULL, "%.*s", SLICE_ARG(buf_slice(&error)));
+    sim_io_set_stepping(w->io, false);
+    buf_finish(&error);
+}
+
+void world_open(struct world *w, uint64_t seed, const struct sim_options *options)
+{
+    struct sim_options calm = sim_options_default();
+
+    *w = (struct world){.interval_ms = 60000};
+    w->sim = sim_create(seed, options != NULL ? options : &calm);
+    w->machine = sim_machine_create(w->sim, "10.0.0.1");
+    open_spool(w);
+    wheel_init(&w->wheel, io_now_ms(w->io));
+    w->zone = dns_sim_zone_create();
+    w->dns = dns_sim_create(w->zone, w->io, &w->wheel, seed, 0, 20);
+    for (int i = 0; i < WORLD_ROUTES; i++)
+        w->routes[i] = (struct conf_route){
+            .connections = 20,
+            .messages_per_connection = 100,
+            .recipients_per_message = 100,
+            .timeout = {.connect = 30000, .response = 300000, .data = 600000, .idle = 5000},
+        };
+    w->conf = (struct conf){
+        .hostname = SLICE_LITERAL("mx.ours.example"),
+        .routes = w->routes,
+        .route_count = WORLD_ROUTES,
+        .retry.intervals = {&w->interval_ms, 1},
+    };
+    w->results = mem_calloc(WORLD_RESULTS, sizeof(*w->results));
+    w->d = delivery_create(&(struct delivery_options){.conf = &w->conf,
+                                                      .io = w->io,
+                                                      .wheel = &w->wheel,
+                                                      .spool = w->spool,
+                                                      .dns = w->dns,
+                                                      .shards = 2,
+                                                      .seed = seed,
+                                                      .post = post,
+                                                      .context = w});
+    world_set_body(w, SLICE_LITERAL("Subject: hello\r\n\r\nA line.\r\n"));
+}
+
+/* ---- time --------------------------------------------------------------------------------- */
+
+static void our_pass(struct world *w)
+{
+    uint64_t next = wheel_next_ms(&w->wheel), spool = spool_next_ms(w->spool);
+
+    (void)io_wait(w->io, next < spool ? next : spool);
+    wheel_advance(&w->wheel, io_now_ms(w->io));
+    spool_step(w->spool);
+}
+
+static bool step(struct world *w)
+{
+    struct io *io = sim_step(w->sim);
+
+    if (io == NULL)
+        return false;
+    if (io == w->io) {
+        our_pass(w);
+        return true;
+    }
+    for (unsigned i = 0; i < w->peer_count; i++) {
+        if (w->peers[i].io == io)
+            peer_pass(&w->peers[i]);
+    }
+    return true;
+}
+
+uint64_t world_now_ms(const struct world *w)
+{
+    return sim_now_ms(w->sim);
+}
+
+struct alarm {
+    struct wheel_timer timer;
+    bool rang;
+};
+
+static void ring(struct wheel_timer *timer)
+{
+    container_of(timer, struct alarm, timer)->rang = true;
+}
+
+void world_run_ms(struct world *w, uint64_t ms)
+{
+    struct alarm alarm = {.rang = false};
+
+    wheel_timer_init(&alarm.timer, ring);
+    wheel_set(&w->wheel, &alarm.timer, io_now_ms(w->io) + ms);
+    our_pass(w); /* what was submitted, and the alarm, are to be known */
+    while (!alarm.rang)
+        ck_assert_msg(step(w), "nothing will ever happen");
+}
+
+void world_run(struct world *w)
+{
+    uint64_t end_ms = world_now_ms(w) + DAY_MS;
+
+    our_pass(w);
+    while (w->done < w->sent) {
+        ck_assert_msg(step(w), "nothing will ever happen; %u of %u are back", w->done, w->sent);
+        ck_assert_msg(world_now_ms(w) < end_ms, "%u of %u are back", w->done, w->sent);
+    }
+}
+
+/* ---- the end ------------------------------------------------------------------------------ */
+
+void world_close(struct world *w)
+{
+    bool quiet = false;
+
+    if (!w->d->stopping)
+        delivery_stop(w->d, io_now_ms(w->io) + 600000);
+    our_pass(w);
+    while (!delivery_idle(w->d))
+        ck_assert_msg(step(w), "delivery does not come to rest");
+    ck_assert_uint_eq(w->done, w->sent);
+    ck_assert_uint_eq(w->d->counters.connections_open, 0);
+    ck_assert_uint_eq(w->d->counters.connections_idle, 0);
+    ck_assert_uint_eq(w->d->counters.tasks_waiting, 0);
+    delivery_destroy(w->d, false);
+    spool_stop(w->spool);
+    for (unsigned i = 0; i < w->peer_count; i++)
+        peer_kick(&w->peers[i]);
+    while (!quiet) {
+        quiet = spool_idle(w->spool);
+        for (unsigned i = 0; i < w->peer_count; i++)
+            quiet &= list_empty(&w->peers[i].sessions);
+        if (!quiet) {
+            our_pass(w);
+            ck_assert_msg(step(w), "the spool or a peer does not come to rest");
+        }
+    }
+    spool_close(w->spool, false);
+    dns_destroy(w->dns);
+    dns_sim_zone_destroy(w->zone);
+    for (unsigned i = 0; i < w->peer_count; i++)
+        peer_close(&w->peers[i]);
+    ck_assert_uint_eq(sim_open_files(w->machine), 0);
+    sim_destroy(w->sim);
+    mem_free(w->results);
+}
+
+/* ---- peers -------------------------------------------------------------------------------- */
+
+static struct peer *add_peer(struct world *w, const char *ip, uint16_t port, int backlog)
+{
+    struct peer *p = &w->peers[w->peer_count++];
+
+    ck_assert_uint_le(w->peer_count, WORLD_PEERS);
+    peer_open(p, w->sim, ip, port, backlog);
+    return p;
+}
+
+struct peer *world_peer(struct world *w, const char *ip, uint16_t port)
+{
+    return add_peer(w, ip, port, 128);
+}
+
+struct peer *world_dead_peer(struct world *w, const char *ip, uint16_t port)
+{
+    struct peer *p = add_peer(w, ip, port, 0);
+
+    our_pass(w);
+    while (io_op_busy(&p->in_line))
+        ck_assert(step(w));
+    return p;
+}
+
+void world_no_peer(struct world *w, const char *ip)
+{
+    (void)add_peer(w, ip, 0, 0);
+}
+
+unsigned world_accepted(const struct world *w)
+{
+    unsigned sum = 0;
+
+    for (unsigned i = 0; i < w->peer_count; i++)
+        sum += w->peers[i].accepted;
+    return sum;
+}
+
+/* ---- messages and tasks ------------------------------------------------------------------- */
+
+struct message_writer {
+    struct spool_writer writer;
+    bool over;
+};
+
+static void stored(struct spool_writer *writer, enum spool_result result)
+{
+    ck_assert_int_eq(result, SPOOL_OK);
+    container_of(writer, struct message_writer, writer)->over = true;
+}
+
+static void room_again(struct spool_writer *writer)
+{
+    (void)writer; /* the loop below asks again */
+}
+
+void world_set_body(struct world *w, struct slice body)
+{
+    const struct slice recipient = SLICE_LITERAL("user@example.org");
+    struct spool_envelope envelope = {.sender = SLICE_LITERAL("sender@ours.example"),
+                                      .recipients = &recipient,
+                                      .recipient_count = 1};
+    struct message_writer m = {.writer = {.ready = room_again, .done = stored}};
+    struct slice rest = body;
+
+    for (size_t i = 0; i < body.len; i++) {
+        if (body.data[i] == '.' && (i == 0 || body.data[i - 1] == '\n'))
+            envelope.flags = SPOOL_HAS_DOT_LINES;
+    }
+    ck_assert_int_eq(spool_writer_begin(w->spool, &m.writer, body.len), SPOOL_OK);
+    while (spool_write(&m.writer, &rest) == SPOOL_WAIT) {
+        our_pass(w);
+        ck_assert(step(w));
+    }
+    spool_writer_commit(&m.writer, &envelope);
+    our_pass(w);
+    while (!m.over)
+        ck_assert(step(w));
+    w->message = m.writer.message;
+    w->body = body;
+}
+
+static void parse_to(const char *text, struct conf_destination *out)
+{
+    const char *colon = strrchr(text, ':');
+
+    *out = (struct conf_destination){.kind = CONF_TO_MX};
+    if (strcmp(text, "mx") == 0)
+        return;
+    ck_assert_ptr_nonnull(colon);
+    out->kind = CONF_TO_SMTP;
+    out->host = slice_of(text, (size_t)(colon - text));
+    out->host_is_ip = ip_parse(out->host, &out->ip);
+    out->port = (uint16_t)strtoul(colon + 1, NULL, 10);
+}
+
+static struct delivery_task *make_task(const char *const *recipients)
+{
+    struct slice sender = SLICE_LITERAL("sender@ours.example"), domain = SLICE_NULL;
+    size_t text = sender.len;
+    uint32_t count = 0;
+    struct delivery_task *t;
+
+    for (; recipients[count] != NULL; count++)
+        text += strlen(recipients[count]);
+    domain = slice_str(strchr(recipients[0], '@') + 1);
+    t = delivery_task_create(count, text + domain.len);
+    t->domain = delivery_task_text(t, domain, true);
+    t->sender = delivery_task_text(t, sender, false);
+    for (uint32_t i = 0; i < count; i++) {
+        t->recipients[i].index = i;
+        t->recipients[i].address = delivery_task_text(t, slice_str(recipients[i]), false);
+    }
+    return t;
+}
+
+uint32_t world_send_to(struct world *w, const char *const *to, const char *const *recipients)
+{
+    struct delivery_task *t = make_task(recipients);
+    struct destinations *destinations = mem_zalloc(sizeof(*destinations));
+
+    ck_assert_uint_lt(w->sent, WORLD_RESULTS);
+    for (; to[destinations->count] != NULL; destinations->count++)
+        parse_to(to[destinations->count], &destinations->items[destinations->count]);
+    t->id = w->sent++;
+    t->origin = 1;
+    t->ref = spool_pin(w->spool, w->message);
+    t->size = w->message->body_len;
+    t->flags = w->message->flags;
+    t->route = &w->routes[0];
+    t->to = destinations->items;
+    t->to_count = destinations->count;
+    delivery_task_submit(w->d, t);
+    return w->sent - 1;
+}
+
+uint32_t world_send(struct world *w, const char *to)
+{
+    return world_send_to(w, (const char *const[]){to, NULL},
+                         (const char *const[]){"user@example.org", NULL});
+}
+
+const struct world_result *world_result(struct world *w, uint32_t index)
+{
+    ck_assert_uint_lt(index, w->sent);
+    ck_assert_msg(w->results[index].done, "task %u is not back", index);
+    return &w->results[index];
+}

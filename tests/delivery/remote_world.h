@@ -1,0 +1,70 @@
+/*
+ * remote_world: one shard's remote half of delivery on the simulator, among SMTP peers. Tasks are made
+ * here, as if another shard were their origin, and come back as results.
+ */
+#ifndef REMOTE_WORLD_H
+#define REMOTE_WORLD_H
+
+#include "delivery_priv.h"
+#include "delivery_site_priv.h"
+#include "dns_sim.h"
+#include "remote_peer.h"
+
+enum { WORLD_PEERS = 8, WORLD_RESULTS = 2600, WORLD_RCPTS = 5, WORLD_ROUTES = 2 };
+
+struct world_result {
+    bool done;
+    uint32_t count;
+    uint8_t status[WORLD_RCPTS];
+    uint16_t code[WORLD_RCPTS];
+    uint16_t enhanced[WORLD_RCPTS][3];
+    char text[DELIVERY_TEXT_MAX + 1]; /* of the first recipient */
+    char remote[256];
+    uint64_t postpone_ms;
+    uint64_t at_ms;
+};
+
+struct world {
+    struct sim *sim;
+    struct sim_machine *machine;
+    struct io *io;
+    struct wheel wheel;
+    struct spool *spool;
+    struct dns_sim_zone *zone;
+    struct dns *dns;
+    struct delivery *d;
+    struct conf conf;
+    struct conf_route routes[WORLD_ROUTES];
+    uint64_t interval_ms;
+    struct peer peers[WORLD_PEERS];
+    unsigned peer_count;
+    struct spool_message *message; /* what tasks carry unless told otherwise */
+    struct slice body;
+    struct world_result *results;
+    uint32_t sent, done;
+};
+
+void world_open(struct world *w, uint64_t seed, const struct sim_options *options);
+/* Stops delivery, waits for it, and checks that nothing is left. */
+void world_close(struct world *w);
+
+struct peer *world_peer(struct world *w, const char *ip, uint16_t port);
+struct peer *world_dead_peer(struct world *w, const char *ip, uint16_t port); /* answers nothing */
+/* A host with nothing on it: connections are refused. */
+void world_no_peer(struct world *w, const char *ip);
+
+/* The body of what is sent from now on. A large one lies in the log only. */
+void world_set_body(struct world *w, struct slice body);
+
+/* To the destinations given (NULL-terminated: "mx", "10.0.1.1:25" or "host:25"), to the recipients
+ * (NULL-terminated, domain the same). Answers the index of the result. */
+uint32_t world_send_to(struct world *w, const char *const *to, const char *const *recipients);
+uint32_t world_send(struct world *w, const char *to); /* one recipient: user@example.org */
+
+void world_run_ms(struct world *w, uint64_t ms);
+void world_run(struct world *w); /* until every task has come back; at most a day */
+const struct world_result *world_result(struct world *w, uint32_t index);
+uint64_t world_now_ms(const struct world *w);
+unsigned world_accepted(const struct world *w); /* by all peers */
+
+#endif
