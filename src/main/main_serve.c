@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "admin.h"
@@ -25,7 +26,7 @@
 #include "main_privileges.h"
 #include "shard.h"
 
-enum { LISTEN_BACKLOG = 4096, SHARDS_MAX = 256 };
+enum { LISTEN_BACKLOG = 4096, CONTROL_BACKLOG = 64, LISTEN_TRIES = 60, SHARDS_MAX = 256 };
 
 /* One shard's share of the process, made on the main thread and run on its own. */
 struct worker {
@@ -139,6 +140,20 @@ static void complain_listen(const struct conf_listener *l, const struct io_addr 
     buf_finish(&text);
 }
 
+/* A server that has just been killed keeps its sockets for a moment, until the kernel has taken its rings
+ * apart: who restarts at once waits that long. */
+static int listen_patiently(struct io *io, const struct io_addr *addr, unsigned flags, int backlog)
+{
+    const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
+    int fd = io_listen(io, addr, flags, backlog);
+
+    for (int i = 0; fd == -EADDRINUSE && i < LISTEN_TRIES; i++) {
+        (void)nanosleep(&pause, NULL); /* cut short: tried a little sooner */
+        fd = io_listen(io, addr, flags, backlog);
+    }
+    return fd;
+}
+
 /* The sockets of all shards at one address share its port (SO_REUSEPORT), and so would another
  * process's: a first socket without it finds out whether the port is taken. */
 static bool bind_address(struct serve *s, const struct conf_listener *l, size_t at,
@@ -150,7 +165,7 @@ static bool bind_address(struct serve *s, const struct conf_listener *l, size_t 
     int fd;
 
     io_addr_from_ip(&address->ip, address->port, &addr);
-    fd = io_listen(io, &addr, family_flag, LISTEN_BACKLOG);
+    fd = listen_patiently(io, &addr, family_flag, LISTEN_BACKLOG);
     if (fd >= 0)
         io_close_now(io, fd);
     for (unsigned i = 0; fd >= 0 && i < s->count; i++) {
@@ -220,7 +235,7 @@ static bool open_control(struct serve *s)
         return give_up(s, EX_CONFIG);
     }
     buf_finish(&text);
-    fd = io_listen(s->workers[0].io, &addr, 0, 64);
+    fd = listen_patiently(s->workers[0].io, &addr, 0, CONTROL_BACKLOG);
     if (fd < 0) {
         main_complain("control \"%s\": %s", path,
                       fd == -EADDRINUSE ? "another mailring answers there" : strerror(-fd));
