@@ -142,6 +142,8 @@ enum io_socket_flags {
     IO_LISTEN_V6ONLY = 2,
 };
 
+enum io_shutdown_flags { IO_SHUTDOWN_SEND = 1 };
+
 enum io_poll_events { IO_POLL_IN = 1, IO_POLL_OUT = 2 };
 
 struct io_counters {
@@ -261,7 +263,9 @@ void io_send(struct io *io, struct io_op *op, int fd, struct slice bytes, unsign
 enum { IO_IOV_MAX = 64 };
 void io_sendv(struct io *io, struct io_op *op, int fd, struct iovec *iov, int count,
               unsigned flags);
-void io_shutdown(struct io *io, struct io_op *op, int fd);              /* both directions */
+void io_shutdown(struct io *io, struct io_op *op, int fd); /* both directions */
+/* Only ours: the peer sees our end, and what it still sends can be received. */
+void io_shutdown_send(struct io *io, struct io_op *op, int fd);
 void io_poll(struct io *io, struct io_op *op, int fd, unsigned events); /* once; res: events */
 /* Asks that an op in flight ends soon; it still completes once, with -ECANCELED or its result. */
 void io_cancel(struct io *io, struct io_op *op);

@@ -47,7 +47,8 @@ struct net_conn {
     bool wants_input; /* until the next receive */
     bool in_ready;    /* guards against a step within a step */
     bool linger;
-    int error; /* negative errno of the first failure; 0 */
+    bool half_closed; /* our end was said */
+    int error;        /* negative errno of the first failure; 0 */
 
     struct slice lent;  /* not yet consumed part of the lent buffer */
     struct buf carry;   /* input that was left over */

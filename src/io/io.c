@@ -252,6 +252,13 @@ void io_shutdown(struct io *io, struct io_op *op, int fd)
     op_submit(io, op);
 }
 
+void io_shutdown_send(struct io *io, struct io_op *op, int fd)
+{
+    op_begin(op, IO_SHUTDOWN, fd);
+    op->op_flags = IO_SHUTDOWN_SEND;
+    op_submit(io, op);
+}
+
 void io_poll(struct io *io, struct io_op *op, int fd, unsigned events)
 {
     ASSERT(events != 0);

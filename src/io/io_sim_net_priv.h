@@ -29,6 +29,7 @@ struct sim_sock {
     struct buf rx;
     bool eof;    /* the peer will send no more: what is in rx is the rest */
     bool shut;   /* our own shutdown */
+    bool ended;  /* ... of our sending only */
     bool broken; /* reset: after `error` was told once, recv sees an end and send EPIPE */
     int error;   /* for the next recv or send, as SO_ERROR */
 

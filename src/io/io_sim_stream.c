@@ -151,7 +151,7 @@ static void send_fire(struct sim *sim, struct sim_event *event)
             deliver(sop, sop->len - sop->progress); /* it arrives, and nobody here will know */
         sim_sock_reset(s);
     }
-    if (s->broken || s->shut) {
+    if (s->broken || s->shut || s->ended) {
         int error = s->error;
 
         s->error = 0;
@@ -219,7 +219,10 @@ static void shutdown_link(struct sim_op *sop, struct sim_sock *s)
 {
     bool was_connected = !s->broken;
 
-    s->shut = true;
+    if (sop->op->op_flags == IO_SHUTDOWN_SEND)
+        s->ended = true;
+    else
+        s->shut = true;
     if (s->peer) {
         s->peer->eof = true;
         sim_sock_poke(s->peer);

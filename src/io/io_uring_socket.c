@@ -271,6 +271,11 @@ void uring_poll_completed(struct uring *u, struct io_op *op, int32_t res)
     io_op_complete(&u->io, op, (int32_t)(got & op->op_flags));
 }
 
+static int shutdown_how(const struct io_op *op)
+{
+    return op->op_flags == IO_SHUTDOWN_SEND ? SHUT_WR : SHUT_RDWR;
+}
+
 /* As a plain call: the ring would hand it to a worker thread, at the price of two wake-ups, though it
  * does not wait. What was submitted before it has been handed over by now, as on the ring. */
 void uring_run_late(struct uring *u)
@@ -280,5 +285,5 @@ void uring_run_late(struct uring *u)
     if (io_uring_sq_ready(&u->ring) > 0 || u->waiting.count > 0)
         return;
     while ((op = io_op_list_pop(&u->late)) != NULL)
-        uring_complete_later(u, op, shutdown(op->fd, SHUT_RDWR) == 0 ? 0 : -errno);
+        uring_complete_later(u, op, shutdown(op->fd, shutdown_how(op)) == 0 ? 0 : -errno);
 }

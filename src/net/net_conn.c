@@ -133,6 +133,16 @@ static void conn_start_shutdown(struct net_conn *c)
     io_shutdown(c->io, &c->control, c->fd);
 }
 
+/* The peer is to see that our last reply was the last. */
+static void conn_end_sending(struct net_conn *c)
+{
+    if (c->half_closed)
+        return;
+    c->half_closed = true;
+    c->control.done = conn_was_shut_down;
+    io_shutdown_send(c->io, &c->control, c->fd);
+}
+
 /* Moves a closing connection on, as far as what is in flight allows; keeps recv armed on an open one. */
 static void conn_step(struct net_conn *c)
 {
@@ -153,6 +163,7 @@ static void conn_step(struct net_conn *c)
         /* fallthrough */
     case NET_CONN_LINGERING:
         if (c->linger && !c->eof && c->error == 0) {
+            conn_end_sending(c);
             conn_start_recv(c);
             return;
         }

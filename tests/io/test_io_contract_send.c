@@ -215,6 +215,25 @@ CONTRACT_TEST(shutdown_after_a_send_loses_nothing)
     world_stream_close(&pair);
 }
 
+/* Our end is said, theirs is not: what they still send comes, and we cannot send any more. */
+CONTRACT_TEST(shutdown_send_ends_one_direction)
+{
+    struct stream_pair pair;
+    struct probe down;
+    uint8_t bytes[5];
+
+    world_stream_pair(&pair);
+    probe_init(&down);
+    SUBMIT(io_shutdown_send(world->io, &down.op, pair.server));
+    ck_assert_int_eq(probe_wait(&down), 0);
+    ck_assert_int_eq(run_recv(pair.client), 0);
+    ck_assert_int_eq(run_send(pair.client, slice_str("hello"), 0), 5);
+    run_recv_exactly(pair.server, bytes, 5);
+    ck_assert_mem_eq(bytes, "hello", 5);
+    ck_assert_int_eq(run_send(pair.server, slice_str("late"), 0), -EPIPE);
+    world_stream_close(&pair);
+}
+
 Suite *io_contract_send_suite(void)
 {
     Suite *suite = suite_create("io_contract_send");
@@ -229,5 +248,6 @@ Suite *io_contract_send_suite(void)
     CONTRACT_ADD(tc, a_send_that_is_stuck_can_be_cancelled);
     CONTRACT_ADD(tc, shutdown_drains);
     CONTRACT_ADD(tc, shutdown_after_a_send_loses_nothing);
+    CONTRACT_ADD(tc, shutdown_send_ends_one_direction);
     return suite;
 }

@@ -268,6 +268,25 @@ START_TEST(idle_connection_holds_no_memory)
 }
 END_TEST
 
+/* Whoever is told to go away sees the end at once, though we read on. */
+START_TEST(lingering_close_says_its_end)
+{
+    struct sim_options options = sim_options_default();
+
+    open_world(8, &options);
+    w.server.to_send = SLICE_LITERAL("421 too many\r\n");
+    w.server.close_after_send = true;
+    w.server.linger = true;
+    connect_client();
+    run_world();
+    ck_assert_uint_eq(buf_len(&w.client.got), 14);
+    ck_assert(w.client.conn.eof);
+    ck_assert_int_eq(w.client.closed, 1); /* it closes because it saw the end */
+    ck_assert_int_eq(w.server.closed, 1);
+    close_world();
+}
+END_TEST
+
 START_TEST(refused_connect_is_an_error_and_closes)
 {
     struct sim_options options = sim_options_default();
@@ -308,6 +327,7 @@ Suite *net_conn_suite(void)
     tcase_add_test(tc, faults_end_in_closed_once);
     tcase_add_test(tc, not_asking_is_back_pressure);
     tcase_add_test(tc, idle_connection_holds_no_memory);
+    tcase_add_test(tc, lingering_close_says_its_end);
     tcase_add_test(tc, refused_connect_is_an_error_and_closes);
     tcase_add_test(tc, abort_while_connecting);
     suite_add_tcase(s, tc);
