@@ -7,7 +7,7 @@
 
 #include "spool_priv.h"
 
-enum { NOTHING_LOADED = UINT32_MAX };
+#define NOTHING_LOADED UINT32_MAX
 
 static uint32_t read_from(const struct spool_reader *r)
 {
