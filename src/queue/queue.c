@@ -150,7 +150,7 @@ static void entry_delete_recipients(struct queue_entry *e)
 {
     struct spool_message *m = e->message;
 
-    for (uint32_t i = 0, left = m->recipients_left; i < m->recipient_count && left > 0; i++) {
+    for (uint32_t i = 0, left = m->recipients_left; left > 0 && i < m->recipient_count; i++) {
         struct spool_outcome gone = {.recipient = i,
                                      .state = SPOOL_RECIPIENT_DELETED,
                                      .text = SLICE_LITERAL("deleted by the operator")};
