@@ -116,7 +116,8 @@ struct spool *spool_open(struct io *io, const struct spool_options *options,
                          struct spool_recovery *out_recovery, struct buf *out_error);
 /* True when nothing is in flight or waiting; call spool_step() and the loop until it is. */
 bool spool_idle(const struct spool *s);
-/* Frees. With crashed set (simulator, after the machine went) no call into io is made. */
+/* Frees. With crashed set (simulator, after the machine went) no call into io is made; writers may be in
+ * any state and still have to be there. */
 void spool_close(struct spool *s, bool crashed);
 
 /* End of a pass: begins a commit if records wait and one may be in flight; spares; compaction. */

@@ -339,12 +339,13 @@ void shard_destroy(struct shard *s, bool crashed)
 {
     if (s == NULL)
         return;
-    server_destroy(s->server, crashed);
-    delivery_destroy(s->delivery, crashed);
     if (s->spool != NULL) {
         queue_finish(&s->queue);
+        /* First: after a crash it takes back what the writers of sessions and bounces hold. */
         spool_close(s->spool, crashed);
     }
+    server_destroy(s->server, crashed);
+    delivery_destroy(s->delivery, crashed);
     if (s->dns != NULL && !crashed)
         dns_destroy(s->dns);
     for (unsigned i = 0; i < s->group->count; i++)

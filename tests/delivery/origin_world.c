@@ -229,9 +229,9 @@ void origin_start(struct origin_world *w)
 
 static void destroy(struct origin_world *w, bool crashed)
 {
-    delivery_destroy(w->d, crashed);
     queue_finish(&w->queue);
     spool_close(w->spool, crashed);
+    delivery_destroy(w->d, crashed);
     dns_destroy(w->dns);
     if (!crashed)
         io_destroy(w->io);
