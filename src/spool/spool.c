@@ -45,6 +45,7 @@ struct spool *spool_create(struct io *io, const struct spool_options *options, b
     s->record_max = s->batch_max - SPOOL_BATCH_HEADER_LEN;
     s->extent_body_max =
         smaller(s->staging.extent_len, options->segment_size - SPOOL_BLOCK) - SPOOL_EXTENT_HEAD;
+    s->inline_max = smaller(SPOOL_MEDIUM, s->extent_body_max);
     s->zeros = mem_alloc_aligned(SPOOL_BLOCK, SPOOL_FILL_LEN);
     memset(s->zeros, 0, SPOOL_FILL_LEN);
     return s;

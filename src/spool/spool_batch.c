@@ -283,7 +283,8 @@ static void batch_refuse(struct spool_batch *b)
     }
 }
 
-/* A part of a body that goes nowhere. */
+/* A part of a body that goes nowhere. If it has a sequence number an empty batch takes its place, so
+ * that recovery misses nothing. */
 static void extent_refuse(struct spool_batch *b)
 {
     struct list *node;
@@ -297,7 +298,13 @@ static void extent_refuse(struct spool_batch *b)
             spool_writer_pending_fail(p, SPOOL_FAILED);
         spool_pending_put(b->log->spool, p);
     }
-    batch_free(b);
+    if (b->sequence == 0) {
+        batch_free(b);
+        return;
+    }
+    b->len = SPOOL_BATCH_HEADER_LEN;
+    b->records = 0;
+    memset(b->data + b->len, 0, padded(b) - b->len);
 }
 
 static void refuse_list(struct list *l)
@@ -337,8 +344,10 @@ static void log_fail(struct spool_log *log)
 /* Nothing is in flight any more: what is not acknowledged goes somewhere else. */
 static void log_move_on(struct spool_log *log)
 {
-    struct list *node;
+    struct list *node, later;
 
+    list_init(&later); /* what was already to be written again stands behind */
+    list_splice_back(&later, &log->requeue);
     while ((node = list_pop_front(&log->submitted)) != NULL) {
         struct spool_batch *b = container_of(node, struct spool_batch, node);
 
@@ -350,6 +359,7 @@ static void log_move_on(struct spool_log *log)
         log->queued_bytes += b->charged;
         list_push_back(&log->requeue, &b->node);
     }
+    list_splice_back(&log->requeue, &later);
     if (log->active && log->active->bad)
         log->active = NULL;
     log->requeueing = false;
@@ -474,7 +484,8 @@ static bool commit_is_due(const struct spool_log *log)
 /* Some facts travel in batch headers only. If no record takes them along, an empty batch does. */
 static bool header_is_due(const struct spool_log *log)
 {
-    if (log->open || log->in_flight > 0 || !list_empty(&log->closed))
+    if (log->open || log->in_flight > 0 || !list_empty(&log->closed)
+        || !(log->own || log->active)) /* an adopted log that nobody writes to stays as it is */
         return false;
     return log->failed || log->checkpoint.segment != log->checkpoint_durable.segment
            || log->checkpoint.offset != log->checkpoint_durable.offset
@@ -498,7 +509,7 @@ void spool_batch_step(struct spool_log *log)
     }
     if (log->failed && log->in_flight > 0)
         return;
-    if ((log->own || log->active) && header_is_due(log))
+    if (header_is_due(log))
         (void)batch_open(log, 0); /* without a slot: later */
     while ((b = first(&log->extents)) != NULL && batch_submit(b))
         continue;

@@ -513,8 +513,8 @@ uint64_t spool_compact_next_ms(const struct spool_log *log)
 {
     const struct spool_compaction *c = &log->compaction;
 
-    if (log->spool->stopping || log->failed)
-        return UINT64_MAX;
+    if (log->spool->stopping || log->failed || !log->active)
+        return UINT64_MAX; /* what ends that makes a pass of its own */
     if (c->victim && c->state == MOVE_NONE)
         return io_now_ms(log->spool->io);
     if (c->state == MOVE_APPEND || (c->state == MOVE_WAIT_EXTENT && !c->extent_waits))
@@ -527,6 +527,13 @@ bool spool_compact_idle(const struct spool_log *log)
     const struct spool_compaction *c = &log->compaction;
 
     return !io_op_busy(&c->op) && (c->state == MOVE_NONE || log->spool->stopping);
+}
+
+bool spool_compact_uses(const struct spool_log *log, const struct spool_segment *seg)
+{
+    const struct spool_compaction *c = &log->compaction;
+
+    return c->victim == seg || (io_op_busy(&c->op) && c->segment == seg);
 }
 
 void spool_compact_free(struct spool_log *log)

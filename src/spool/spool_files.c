@@ -42,10 +42,22 @@ static uint32_t free_target(const struct spool_log *log)
     return (spares > reserve ? spares : reserve) + 1;
 }
 
+/* A few more than wanted are kept, except where nobody will write. */
+static uint32_t spares_max(const struct spool_log *log)
+{
+    return free_target(log) + (log->own ? 2 : 0);
+}
+
+/* Files that are gone cannot say any more which ids have been used: only while a newer one does. */
+static bool may_discard(const struct spool_log *log)
+{
+    return log->active || log->next;
+}
+
 static bool needs_place(const struct spool_log *log)
 {
-    return log->open || !list_empty(&log->closed) || !list_empty(&log->extents) || log->requeueing
-           || !list_empty(&log->deferred);
+    return log->open || !list_empty(&log->closed) || !list_empty(&log->extents)
+           || !list_empty(&log->requeue) || !list_empty(&log->deferred);
 }
 
 static bool wants_next(const struct spool_log *log)
@@ -56,7 +68,7 @@ static bool wants_next(const struct spool_log *log)
         return true;
     /* An adopted log gets a segment when there is something to put into it. */
     if (!log->active)
-        return needs_place(log) || log->failed;
+        return needs_place(log) || log->failed || log->check.wanted;
     return log->active->fill > log->active->size / 2;
 }
 
@@ -68,7 +80,7 @@ bool spool_room(const struct spool_log *log, uint64_t need)
     if (free_count < reserve)
         return false;
     available += (uint64_t)(free_count - reserve) * (log->segment_size - SPOOL_BLOCK);
-    return log->queued_bytes + need + SPOOL_BLOCK <= available;
+    return log->queued_bytes + spool_round_up(need, SPOOL_BLOCK) <= available;
 }
 
 static uint64_t bytes_on_disk(const struct spool *s)
@@ -87,8 +99,11 @@ static bool may_grow(const struct spool_log *log)
 
     if (max == 0)
         return true;
-    /* What this log needs in order to work at all is not refused. */
-    return bytes_on_disk(log->spool) + log->segment_size <= max || log->bytes_disk < least;
+    /* The limit is for messages. What this log needs to work at all is not refused, nor a place for
+     * outcomes when failed syncs have used up the reserve. */
+    if (log->bytes_disk < least || (spool_free_segments(log) == 0 && needs_place(log)))
+        return true;
+    return bytes_on_disk(log->spool) + log->segment_size <= max;
 }
 
 /* ---- jobs --------------------------------------------------------------------------------- */
@@ -123,11 +138,14 @@ static void job_report(struct spool_job *job, const char *what)
 /* Turns whatever went wrong into the removal of the file named by `path`. */
 static void job_discard(struct spool_job *job, int fd, const char *path)
 {
+    bool fresh = job->kind == JOB_MAKE; /* nothing was ever in it */
+
     if (path != job->from)
         memcpy(job->from, path, SPOOL_PATH_MAX);
     job->kind = JOB_DISCARD;
     job->step = 0;
     job->fd = fd;
+    job->fresh = fresh;
     job->op.done = job_done;
     io_close(job->log->spool->io, &job->op, fd);
 }
@@ -136,7 +154,8 @@ static void discard_advance(struct spool_job *job)
 {
     struct spool_log *log = job->log;
 
-    if (job->step == 0) {
+    /* The last file that knows which ids have been used stays where it is. */
+    if (job->step == 0 && (job->fresh || may_discard(log))) {
         job->step = 1;
         io_unlink(log->spool->io, &job->op, job->from);
         return;
@@ -293,6 +312,7 @@ static void promote_begin(struct spool_job *job)
     seg->header_sequence = log->next_sequence;
     seg->header_id_limit = log->next_id + SPOOL_ID_AHEAD;
     seg->header_ok = true;
+    job->spare_k = spare->k;
     spool_spare_path(log, spare->k, job->from);
     spool_segment_path(log, seg->number, job->to);
     mem_free(spare);
@@ -302,12 +322,24 @@ static void promote_begin(struct spool_job *job)
     promote_header(job);
 }
 
+/* The file goes, unless its name is still that of a spare and it may be the only one left. */
 static void promote_fail(struct spool_job *job, int error, const char *path)
 {
     struct spool_segment *seg = job->segment;
     int fd = seg->fd;
 
     job_failed(job, error);
+    if (path == job->from && !may_discard(job->log)) {
+        struct spool_spare *spare = mem_zalloc(sizeof(*spare));
+
+        spare->k = job->spare_k;
+        spare->fd = fd;
+        spare->size = seg->size;
+        spool_segment_destroy(seg);
+        spare_add(job->log, spare);
+        job_end(job);
+        return;
+    }
     job->log->bytes_disk -= seg->size;
     spool_segment_destroy(seg);
     job->segment = NULL;
@@ -373,7 +405,7 @@ static void recycle_begin(struct spool_job *job, struct spool_segment *seg)
     struct spool_log *log = job->log;
     int fd = seg->fd;
     bool keep = !seg->bad && seg->size == log->segment_size
-                && spool_free_segments(log) < free_target(log) + 2;
+                && (spool_free_segments(log) < spares_max(log) || !may_discard(log));
 
     spool_segment_path(log, seg->number, job->from);
     if (!keep) {
@@ -448,18 +480,33 @@ static bool make_wanted(struct spool_log *log)
     return true;
 }
 
-static void discard_spare(struct spool_job *job)
+static void discard_spare(struct spool_job *job, struct spool_spare *spare)
 {
     struct spool_log *log = job->log;
-    struct spool_spare *spare =
-        container_of(list_pop_front(&log->spares), struct spool_spare, node);
     int fd = spare->fd;
 
-    log->spare_count--;
+    list_remove(&spare->node);
     log->bytes_disk -= spare->size;
     spool_spare_path(log, spare->k, job->from);
     mem_free(spare);
     job_discard(job, fd, job->from);
+}
+
+static bool discard_surplus(struct spool_job *job)
+{
+    struct spool_log *log = job->log;
+
+    if (!may_discard(log))
+        return false;
+    if (!list_empty(&log->odd_spares)) {
+        discard_spare(job, container_of(log->odd_spares.next, struct spool_spare, node));
+    } else if (log->spare_count > spares_max(log)) {
+        log->spare_count--;
+        discard_spare(job, container_of(log->spares.next, struct spool_spare, node));
+    } else {
+        return false;
+    }
+    return true;
 }
 
 void spool_files_step(struct spool_log *log)
@@ -478,8 +525,8 @@ void spool_files_step(struct spool_log *log)
         recycle_begin(job, dead);
     else if ((!stopping || needs_place(log)) && make_wanted(log))
         make_begin(job);
-    else if (!stopping && log->spare_count > free_target(log) + 2)
-        discard_spare(job);
+    else if (!stopping)
+        (void)discard_surplus(job);
 }
 
 bool spool_files_idle(const struct spool_log *log)

@@ -165,7 +165,8 @@ static int open_segment(struct spool_log *log, uint64_t number, bool offline,
     int error = await_size(io, path, &size);
     if (error)
         return fail(error, out_error, path, "cannot be looked at");
-    if (size < 2 * SPOOL_BLOCK || size > UINT32_MAX) {
+    /* One block is a header before anything was written, whose zeros behind did not survive. */
+    if (size < SPOOL_BLOCK || size > UINT32_MAX) {
         report_file(log, path, "is no segment: left alone");
         return 0;
     }
@@ -194,28 +195,60 @@ static int open_segment(struct spool_log *log, uint64_t number, bool offline,
     return 0;
 }
 
-static void open_spare(struct spool_log *log, uint64_t k)
+/* A recycled segment's header may be the last to know which ids have been used. */
+static int spare_header(struct spool_log *log, int fd)
+{
+    uint8_t *block = mem_alloc_aligned(SPOOL_BLOCK, SPOOL_BLOCK);
+    struct spool_segment_header h;
+    int error = spool_read_await(log->spool->io, fd, block, SPOOL_BLOCK, 0);
+
+    if (!error && spool_segment_header_decode(block, &h) && h.log == log->number) {
+        if (h.id_limit > log->next_id)
+            log->next_id = h.id_limit;
+        if (h.number >= log->next_number)
+            log->next_number = h.number + 1;
+        if (h.epoch > log->epoch)
+            log->epoch = h.epoch;
+    }
+    mem_free(block);
+    return error;
+}
+
+static int open_spare(struct spool_log *log, uint64_t k, struct buf *out_error)
 {
     struct io *io = log->spool->io;
     char path[SPOOL_PATH_MAX];
     uint64_t size;
 
     spool_spare_path(log, k, path);
-    int fd = -1;
-    if (await_size(io, path, &size) == 0 && size == log->segment_size)
-        fd = await_open(log, path, IO_OPEN_READ | IO_OPEN_WRITE);
-    if (fd < 0) {
-        await_unlink(io, path); /* half written, or of another size */
-        return;
+    int error = await_size(io, path, &size);
+    if (error)
+        return fail(error, out_error, path, "cannot be looked at");
+    if (size < SPOOL_BLOCK || size > UINT32_MAX) {
+        await_unlink(io, path); /* half written */
+        return 0;
+    }
+    int fd = await_open(log, path, IO_OPEN_READ | IO_OPEN_WRITE);
+    if (fd < 0)
+        return fail(fd, out_error, path, "cannot be opened");
+    error = spare_header(log, fd);
+    if (error) {
+        io_close_now(io, fd);
+        return fail(error, out_error, path, "cannot be read; the disk may be failing");
     }
     struct spool_spare *spare = mem_zalloc(sizeof(*spare));
     spare->k = k;
     spare->fd = fd;
     spare->size = (uint32_t)size;
     list_init(&spare->node);
-    list_push_back(&log->spares, &spare->node);
-    log->spare_count++;
+    if (size == log->segment_size) {
+        list_push_back(&log->spares, &spare->node);
+        log->spare_count++;
+    } else {
+        list_push_back(&log->odd_spares, &spare->node);
+    }
     log->bytes_disk += size;
+    return 0;
 }
 
 static int open_files(struct spool_log *log, bool offline, struct spool_recovery *out,
@@ -235,7 +268,7 @@ static int open_files(struct spool_log *log, bool offline, struct spool_recovery
     for (size_t i = 0; i < l.spare_count && !error && !offline; i++) {
         if (l.spares[i] >= log->next_spare)
             log->next_spare = l.spares[i] + 1;
-        open_spare(log, l.spares[i]);
+        error = open_spare(log, l.spares[i], out_error);
     }
     mem_free(l.numbers);
     mem_free(l.spares);
@@ -300,9 +333,9 @@ static int open_directory(struct spool_log *log, bool offline, struct buf *out_e
 static struct spool_log *log_create(struct spool *s, uint16_t number, bool own)
 {
     struct spool_log *log = mem_zalloc(sizeof(*log));
-    struct list *lists[] = {&log->segments, &log->spares,    &log->requeue, &log->closed,
-                            &log->extents,  &log->submitted, &log->commits, &log->draining,
-                            &log->deferred, &log->node};
+    struct list *lists[] = {&log->segments, &log->spares,     &log->requeue, &log->closed,
+                            &log->extents,  &log->submitted,  &log->commits, &log->draining,
+                            &log->deferred, &log->odd_spares, &log->node};
     uint64_t size = s->options.segment_size;
 
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
@@ -349,6 +382,12 @@ struct spool_log *spool_log_open(struct spool *s, uint16_t number, bool own, boo
     if (offline)
         return log;
     spool_checkpoint_rotated(log);
+    /* When room is short each start takes a segment; a checkpoint gives others back. */
+    if (log->spare_count < spool_reserve(log) && log->segment_count > 2)
+        log->check.wanted = own || log->live_messages > 0;
+    if (!own && log->live_messages == 0)
+        log->check.wanted = log->segment_count > 1 || log->spare_count > 0
+                            || !list_empty(&log->odd_spares); /* leaves one small segment behind */
     /* Without a segment (no space) what is queued is delivered all the same. */
     if (own)
         (void)spool_files_await_next(log);
@@ -377,6 +416,7 @@ void spool_log_close(struct spool_log *log, bool crashed)
         close_fd(log, seg->fd, crashed);
         spool_segment_destroy(seg);
     }
+    list_splice_back(&log->spares, &log->odd_spares);
     while (!list_empty(&log->spares)) {
         struct list *node = list_pop_front(&log->spares);
         struct spool_spare *spare = container_of(node, struct spool_spare, node);

@@ -47,6 +47,7 @@ enum {
     SPOOL_M_APPENDED = 2, /* ... and that copy is in a batch: checkpoints leave it out */
     SPOOL_M_STAYS = 4,    /* damaged or too large: compaction leaves it alone */
     SPOOL_M_MARK = 8,     /* recovery: seen since the checkpoint began */
+    SPOOL_M_LOST = 16,    /* recovery: where it is said to be there is nothing */
 };
 
 /* ---- staging ---- */
@@ -120,7 +121,8 @@ struct spool_job {
     struct spool_log *log;
     enum spool_job_kind kind;
     unsigned step;
-    uint64_t written;
+    bool fresh; /* the file to be discarded was never used */
+    uint64_t written, spare_k;
     struct spool_spare *spare;
     struct spool_segment *segment;
     int fd;
@@ -249,6 +251,7 @@ struct spool_log {
     uint64_t first_sequence; /* of this epoch */
 
     struct list spares;
+    struct list odd_spares; /* of another size; they go when they may */
     uint32_t spare_count;
     uint64_t next_spare;
     uint64_t bytes_disk;
@@ -297,6 +300,7 @@ struct spool {
     struct list logs; /* own first */
     struct spool_staging staging;
     uint32_t batch_max, record_max, extent_body_max;
+    uint32_t inline_max; /* of a body that is not split: it can always become an extent still */
     struct hash_table messages;
     struct pool message_pools[SPOOL_POOLS];
     struct pool batch_pool, pending_pool;
@@ -344,7 +348,7 @@ bool spool_files_idle(const struct spool_log *log);
 bool spool_files_await_next(struct spool_log *log);
 uint32_t spool_reserve(const struct spool_log *log); /* segments kept free for outcomes */
 uint32_t spool_free_segments(const struct spool_log *log);
-bool spool_room(const struct spool_log *log, uint64_t need); /* for messages */
+bool spool_room(const struct spool_log *log, uint64_t need); /* for messages; headers included */
 uint64_t spool_files_next_ms(const struct spool_log *log);
 
 /* ---- spool_batch ---- */
@@ -394,6 +398,7 @@ bool spool_checkpoint_idle(const struct spool_log *log);
 void spool_compact_step(struct spool_log *log);
 uint64_t spool_compact_next_ms(const struct spool_log *log);
 bool spool_compact_idle(const struct spool_log *log);
+bool spool_compact_uses(const struct spool_log *log, const struct spool_segment *seg);
 void spool_compact_stable(struct spool_pending *p, struct spool_batch *b);
 void spool_compact_extent_failed(struct spool_log *log);
 void spool_compact_forget(struct spool_log *log, struct spool_message *m);

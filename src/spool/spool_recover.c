@@ -12,7 +12,7 @@
 
 #include "spool_priv.h"
 
-enum { GAPS_MAX = 64, HURTS_MAX = 64 };
+enum { GAPS_MAX = 64, HURTS_MAX = 256 };
 
 struct gap {
     uint64_t from, to; /* sequences, inclusive */
@@ -22,6 +22,11 @@ struct gap {
 struct hurt {
     uint64_t segment, sequence;
     uint32_t offset, len;
+};
+
+/* A message whose body is not where its record says. It matters only if it was acknowledged. */
+struct lost {
+    uint64_t id, sequence;
 };
 
 struct recover {
@@ -38,11 +43,14 @@ struct recover {
     uint32_t gap_count;
     struct hurt hurts[HURTS_MAX];
     uint32_t hurt_count;
+    struct lost *lost;
+    size_t lost_count;
     uint64_t id_max, sequence_max;
     struct spool_position newest; /* checkpoint named by the newest batch */
     bool replaying;               /* ... which is known now */
     struct spool_segment *cached; /* found last */
     uint32_t batch_end;           /* of the batch being read; 0: none */
+    uint64_t batch_sequence;
 
     /* the checkpoint being replayed */
     uint64_t check_number, check_number_max;
@@ -106,6 +114,13 @@ static void report_message(const struct recover *r, uint64_t id, const char *wha
 
 /* ---- sequences ---------------------------------------------------------------------------- */
 
+static void drop(struct recover *r, struct spool_message *m)
+{
+    hash_table_remove(&r->s->messages, &m->by_id);
+    r->s->counters.messages--;
+    spool_message_free(r->s, m);
+}
+
 static void epoch_end(struct recover *r)
 {
     for (uint32_t i = 0; i < r->gap_count; i++) {
@@ -121,13 +136,26 @@ static void epoch_end(struct recover *r)
         else
             r->out->torn_bytes += r->hurts[i].len;
     }
+    for (size_t i = 0; i < r->lost_count; i++) {
+        struct spool_message *m =
+            r->lost[i].sequence > r->stable ? spool_find(r->s, r->lost[i].id) : NULL;
+
+        if (m && (m->spool_state & SPOOL_M_LOST))
+            drop(r,
+                 m); /* refused, and its extents given up, before its record could be taken back */
+    }
     r->gap_count = r->hurt_count = 0;
+    r->lost_count = 0;
     r->last_sequence = r->stable = 0;
 }
 
 /* A batch of the past that is here after all: written again after a failed sync. */
 static void gap_fill(struct recover *r, uint64_t sequence)
 {
+    for (uint32_t i = 0; i < r->hurt_count; i++) {
+        if (r->hurts[i].sequence == sequence)
+            r->hurts[i--] = r->hurts[--r->hurt_count];
+    }
     for (uint32_t i = 0; i < r->gap_count; i++) {
         struct gap *g = &r->gaps[i];
 
@@ -174,14 +202,18 @@ static void on_batch(void *context, const struct spool_batch_header *h)
         r->id_max = h->id_limit;
     r->seg->empty = false;
     r->batch_end = h->offset + h->len;
+    r->batch_sequence = h->sequence;
 }
 
 static void on_damage(void *context, uint32_t offset, uint32_t len, uint64_t sequence)
 {
     struct recover *r = context;
     struct hurt h = {r->seg->number, sequence, offset, len};
+    struct hurt *last = r->hurt_count > 0 ? &r->hurts[r->hurt_count - 1] : NULL;
 
-    if (r->hurt_count < HURTS_MAX)
+    if (last && last->sequence == sequence && last->segment == h.segment)
+        last->len += len;
+    else if (r->hurt_count < HURTS_MAX)
         r->hurts[r->hurt_count++] = h;
     else
         report_damage(r, &h); /* a crash does not do that much */
@@ -196,13 +228,6 @@ static uint32_t count_left(const struct spool_message *m)
     for (uint32_t i = 0; i < m->recipient_count; i++)
         left += m->recipients[i].state == SPOOL_RECIPIENT_WAITING;
     return left;
-}
-
-static void drop(struct recover *r, struct spool_message *m)
-{
-    hash_table_remove(&r->s->messages, &m->by_id);
-    r->s->counters.messages--;
-    spool_message_free(r->s, m);
 }
 
 /* A fresh object for this id, in place of an older record's. */
@@ -221,7 +246,8 @@ static struct spool_message *replace(struct recover *r, uint64_t id, uint32_t re
     }
     mem_free(m->extents);
     m->extents = NULL;
-    m->spool_state |= SPOOL_M_MARK;
+    m->extent_count = 0;
+    m->spool_state = SPOOL_M_MARK;
     return m;
 }
 
@@ -232,25 +258,26 @@ static struct spool_segment *find_segment(struct recover *r, uint64_t number)
     return r->cached;
 }
 
-static bool set_extents(struct recover *r, struct spool_message *m, uint32_t count,
+/* What cannot be found may belong to a message that died later in the log, or moved: only those that
+ * are alive in the end are missed. */
+static void set_extents(struct recover *r, struct spool_message *m, uint32_t count,
                         const uint8_t *entries)
 {
-    m->extent_count = count;
     if (count == 0)
-        return true;
+        return;
+    m->extent_count = count;
     m->extents = mem_calloc(count, sizeof(*m->extents));
     for (uint32_t i = 0; i < count; i++) {
         struct spool_extent_entry e =
             spool_extent_entry_decode(entries + (size_t)i * SPOOL_EXTENT_ENTRY);
         struct spool_segment *seg = find_segment(r, e.segment);
 
-        if (!seg || e.offset > seg->size || SPOOL_RECORD_HEADER_LEN > seg->size - e.offset
-            || e.body_len > seg->size - e.offset - SPOOL_RECORD_HEADER_LEN)
-            return false;
         m->extents[i] =
             (struct spool_extent){.segment = seg, .offset = e.offset, .body_len = e.body_len};
+        if (!seg || e.offset > seg->size || SPOOL_RECORD_HEADER_LEN > seg->size - e.offset
+            || e.body_len > seg->size - e.offset - SPOOL_RECORD_HEADER_LEN)
+            m->spool_state |= SPOOL_M_LOST;
     }
-    return true;
 }
 
 static bool id_is_ours(const struct recover *r, uint64_t id)
@@ -275,15 +302,26 @@ static void on_message(struct recover *r, const struct spool_record *rec, uint32
     m->flags = v.flags;
     for (uint32_t i = 0; i < v.recipient_count; i++)
         spool_message_recipient(&v, i, &m->recipients[i]);
-    m->recipients_left = count_left(m);
-    if (!set_extents(r, m, v.extent_count, v.extents)) {
-        /* In a scan of everything this is an old copy whose parts have moved on. */
-        if (!r->all)
-            report_message(r, rec->id, "a part of its body is missing");
-        drop(r, m);
-    } else if (m->recipients_left == 0) {
-        drop(r, m);
+    set_extents(r, m, v.extent_count, v.extents);
+    if (m->spool_state & SPOOL_M_LOST) {
+        /* Grows by doubling; there are few. */
+        if ((r->lost_count & (r->lost_count - 1)) == 0)
+            r->lost = mem_realloc(r->lost, (2 * r->lost_count + 1) * sizeof(*r->lost));
+        r->lost[r->lost_count++] =
+            (struct lost){rec->id, r->batch_sequence + (offset >= r->batch_end)};
     }
+    m->recipients_left = count_left(m);
+    if (m->recipients_left == 0)
+        drop(r, m);
+}
+
+/* It was refused after all; what is found of it in a segment whose sync failed does not count. */
+static void on_void(struct recover *r, const struct spool_record *rec)
+{
+    struct spool_message *m = spool_find(r->s, rec->id);
+
+    if (m)
+        drop(r, m);
 }
 
 static void on_part(struct recover *r, const struct spool_record *rec)
@@ -296,31 +334,27 @@ static void on_part(struct recover *r, const struct spool_record *rec)
     r->check_parts++;
     r->check_entries += rec->aux;
     while (spool_part_entry_decode(&payload, &e)) {
-        struct spool_segment *seg = find_segment(r, e.segment);
-
-        if (!id_is_ours(r, e.id) || !seg || e.offset > seg->size
-            || e.record_len > seg->size - e.offset || e.record_len < SPOOL_RECORD_HEADER_LEN) {
-            if (!r->all)
-                report_message(r, e.id, "its segment is missing");
+        if (!id_is_ours(r, e.id)) {
+            report_message(r, e.id, "a checkpoint says what cannot be");
             continue;
         }
         struct spool_message *m = replace(r, e.id, e.recipient_count);
+        struct spool_segment *seg = find_segment(r, e.segment);
         m->segment = seg;
         m->offset = e.offset;
         m->record_len = e.record_len;
         m->body_len = e.body_len;
         m->arrived_s = e.arrived_s;
         m->flags = e.flags;
+        if (!seg || e.offset > seg->size || e.record_len > seg->size - e.offset
+            || e.record_len < SPOOL_RECORD_HEADER_LEN || e.record_len > SPOOL_BATCH_LEN_MAX)
+            m->spool_state |= SPOOL_M_LOST;
         for (uint32_t i = 0; i < e.recipient_count; i++)
             spool_part_recipient(&e, i, &m->recipients[i]);
+        set_extents(r, m, e.extent_count, e.extents);
         m->recipients_left = count_left(m);
-        if (!set_extents(r, m, e.extent_count, e.extents)) {
-            if (!r->all)
-                report_message(r, e.id, "a part of its body is missing");
+        if (m->recipients_left == 0)
             drop(r, m);
-        } else if (m->recipients_left == 0) {
-            drop(r, m);
-        }
     }
 }
 
@@ -408,8 +442,8 @@ static void on_record(void *context, const struct spool_record *rec, uint32_t of
     case SPOOL_RECORD_BEGIN: on_begin(r, rec); break;
     case SPOOL_RECORD_PART: on_part(r, rec); break;
     case SPOOL_RECORD_END: on_end(r, rec); break;
+    case SPOOL_RECORD_VOID: on_void(r, rec); break;
     case SPOOL_RECORD_EXTENT:
-    case SPOOL_RECORD_VOID:
     case SPOOL_RECORD_TYPE_END: break;
     }
 }
@@ -523,6 +557,12 @@ static bool adopt_message(struct spool_message *m, void *context)
 
     if (!id_is_ours(r, m->id))
         return true;
+    if (m->spool_state & SPOOL_M_LOST) {
+        /* In a scan of everything it may as well be long gone. */
+        report_message(r, m->id, "the segment of its record or of a part of its body is missing");
+        drop(r, m);
+        return true;
+    }
     m->spool_state = 0;
     spool_message_link(m);
     r->out->messages++;
@@ -535,7 +575,7 @@ static void continue_after(struct recover *r)
 {
     struct spool_log *log = r->log;
     uint64_t first = (uint64_t)log->number << SPOOL_SEQUENCE_BITS;
-    uint64_t epoch = r->epoch_max;
+    uint64_t epoch = r->epoch_max > log->epoch ? r->epoch_max : log->epoch;
 
     LIST_EACH(&log->segments, node)
     {
@@ -548,6 +588,8 @@ static void continue_after(struct recover *r)
         if (seg->epoch > epoch)
             epoch = seg->epoch;
     }
+    if (log->next_id > r->id_max)
+        r->id_max = log->next_id; /* a spare's header */
     log->next_id = r->id_max > first ? r->id_max : first + 1;
     log->id_limit = log->next_id; /* until a header on disk says more */
     log->next_sequence = r->sequence_max + 1;
@@ -581,6 +623,7 @@ int spool_recover(struct spool_log *log, struct spool_recovery *out, struct buf 
         spool_each(log->spool, adopt_message, r);
         continue_after(r);
     }
+    mem_free(r->lost);
     mem_free(r);
     return error;
 }

@@ -92,8 +92,12 @@ bool spool_segment_dead(const struct spool_segment *seg)
     const struct spool_log *log = seg->log;
 
     if (seg == log->active || seg == log->next || seg->unacked > 0 || seg->loose > 0
-        || seg->live_records > 0 || log->compaction.victim == seg)
+        || seg->live_records > 0 || spool_compact_uses(log, seg))
         return false;
+    /* The newest header says which ids may have been used. A spare keeps it, a discarded file does
+     * not. */
+    if (!log->active && !log->next)
+        return seg->empty && !seg->bad && seg->size == log->segment_size;
     if (seg->empty)
         return true;
     return seg->death_ticket <= log->stable_ticket && seg->number < log->checkpoint_durable.segment;
@@ -144,5 +148,7 @@ void spool_message_unlink(struct spool_message *m, uint64_t ticket)
         spool_segment_remove(e->segment, spool_extent_bytes(e), ticket);
     }
     log->live_messages--;
+    if (!log->own && log->live_messages == 0)
+        log->check.wanted = true; /* so that its segments can go */
     log->state_bytes -= spool_part_entry_len(m->recipient_count, m->extent_count);
 }

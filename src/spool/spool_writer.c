@@ -102,6 +102,7 @@ static bool take_body(struct spool_writer *w, enum memory_kind kind)
 
     if (!memory)
         return false;
+    capacity = capacity < w->spool->inline_max ? capacity : w->spool->inline_max;
     if (w->memory_len > 0)
         memcpy(memory, w->memory, w->memory_len);
     uint32_t len = w->memory_len;
@@ -112,6 +113,11 @@ static bool take_body(struct spool_writer *w, enum memory_kind kind)
 }
 
 /* ---- extents ------------------------------------------------------------------------------ */
+
+static uint64_t extent_need(const struct spool_writer *w)
+{
+    return SPOOL_EXTENT_HEAD + (uint64_t)w->memory_len;
+}
 
 /* What is in the slot goes out. */
 static void submit_extent(struct spool_writer *w)
@@ -243,53 +249,70 @@ static void append(struct spool_writer *w, const struct spool_envelope *envelope
     w->state = WRITER_PENDING;
 }
 
-/* One step nearer to a record in a batch; false: it has to wait in line. `envelope` is NULL if the
- * writer holds its copy. */
-static bool place(struct spool_writer *w, const struct spool_envelope *envelope,
-                  size_t envelope_len)
+enum placed { PLACED, PLACE_LATER, PLACE_NEEDS_SLOT };
+
+/* The last part does not go into the record: a short extent instead. */
+static enum placed place_extent(struct spool_writer *w, bool queued)
+{
+    if (!queued)
+        return PLACE_LATER; /* its envelope is not copied yet */
+    if (w->memory_kind != MEMORY_SLOT && !take_slot(w))
+        return PLACE_NEEDS_SLOT;
+    submit_extent(w);
+    return PLACED;
+}
+
+static bool fits(const struct spool_writer *w, size_t len, uint32_t recipients)
+{
+    /* Its entry in a checkpoint must fit a record as well. */
+    size_t entry = SPOOL_RECORD_HEADER_LEN + spool_part_entry_len(recipients, w->extent_count);
+
+    return len <= w->spool->record_max && entry <= w->spool->record_max
+           && w->extent_count <= SPOOL_EXTENTS_MAX;
+}
+
+/* One step nearer to a record in a batch. `envelope` is NULL if the writer holds its copy. */
+static enum placed place(struct spool_writer *w, const struct spool_envelope *envelope,
+                         size_t envelope_len)
 {
     struct spool_log *log = log_of(w);
     size_t len = record_len(w, envelope_len);
-    bool out = w->memory_len > SPOOL_MEDIUM || (len > w->spool->record_max && w->memory_len > 0);
+    bool out =
+        w->memory_len > w->spool->inline_max || (len > w->spool->record_max && w->memory_len > 0);
 
     if (log->failed || w->failure) {
         end_failed(w, log->failed ? SPOOL_FAILED : w->failure);
-        return true;
+        return PLACED;
     }
-    if (!spool_room(log, out ? w->memory_len + SPOOL_BLOCK : len)) {
+    if (!spool_room(log, out ? extent_need(w) : SPOOL_BATCH_HEADER_LEN + len)) {
         if (!log->no_space)
-            return false;
+            return PLACE_LATER;
         end_failed(w, SPOOL_FULL);
-        return true;
+        return PLACED;
     }
     if (out) {
-        /* Only with everything in place: a short last extent instead. */
-        if (!envelope && (w->memory_kind == MEMORY_SLOT || take_slot(w)))
-            submit_extent(w);
-        else
-            return false;
+        enum placed placed = place_extent(w, envelope == NULL);
+
+        if (placed != PLACED)
+            return placed;
     }
     if (w->extents_in_flight > 0) {
         if (envelope)
-            return false;
+            return PLACE_LATER;
         w->state = WRITER_EXTENTS;
         list_push_back(&log->draining, &w->node);
         w->listed = true;
-        return true;
+        return PLACED;
     }
-    /* Its entry in a checkpoint must fit a record as well. */
-    uint32_t recipients = envelope ? envelope->recipient_count : get_le32(w->envelope + 16);
-    size_t entry = SPOOL_RECORD_HEADER_LEN + spool_part_entry_len(recipients, w->extent_count);
-    if (len > w->spool->record_max || entry > w->spool->record_max
-        || w->extent_count > SPOOL_EXTENTS_MAX) {
+    if (!fits(w, len, envelope ? envelope->recipient_count : get_le32(w->envelope + 16))) {
         end_failed(w, SPOOL_TOO_BIG);
-        return true;
+        return PLACED;
     }
     uint8_t *record = spool_batch_reserve(log, (uint32_t)len);
     if (!record)
-        return false;
+        return PLACE_LATER;
     append(w, envelope, envelope_len, record);
-    return true;
+    return PLACED;
 }
 
 static void queue_commit(struct spool_writer *w)
@@ -301,15 +324,20 @@ static void queue_commit(struct spool_writer *w)
 
 static void place_queued(struct spool_log *log)
 {
-    while (!list_empty(&log->commits)) {
-        struct spool_writer *w = container_of(log->commits.next, struct spool_writer, node);
+    LIST_EACH_SAFE(&log->commits, node)
+    {
+        struct spool_writer *w = container_of(node, struct spool_writer, node);
+        struct list *before = node->prev;
 
         unlist(w);
-        if (!place(w, NULL, w->envelope_len)) {
-            list_push_front(&log->commits, &w->node);
-            w->listed = true;
+        enum placed placed = place(w, NULL, w->envelope_len);
+        if (placed == PLACED)
+            continue;
+        list_insert_after(before, &w->node);
+        w->listed = true;
+        /* One that needs an extent slot does not stand in the way of those that hold one. */
+        if (placed == PLACE_LATER)
             return;
-        }
     }
 }
 
@@ -364,16 +392,17 @@ static enum spool_result wait_for_room(struct spool_writer *w)
 static enum spool_result grow(struct spool_writer *w, size_t more)
 {
     struct spool_log *log = log_of(w);
-    bool large = w->size_hint > SPOOL_MEDIUM || w->body_len + more > SPOOL_MEDIUM;
+    uint32_t inline_max = w->spool->inline_max;
+    bool large = w->size_hint > inline_max || w->body_len + more > inline_max;
     bool small = w->size_hint <= SPOOL_SMALL && w->body_len + more <= SPOOL_SMALL;
     bool got = false;
 
     if (w->memory_kind == MEMORY_SLOT) {
         if (w->extent_count + w->extents_in_flight >= SPOOL_EXTENTS_MAX)
             return w->failure = SPOOL_TOO_BIG;
-        if (!spool_room(log, w->memory_len) && log->no_space)
+        if (!spool_room(log, extent_need(w)) && log->no_space)
             return w->failure = SPOOL_FULL;
-        if (w->extents_in_flight >= SPOOL_WINDOW || !spool_room(log, w->memory_len))
+        if (w->extents_in_flight >= SPOOL_WINDOW || !spool_room(log, extent_need(w)))
             return wait_for_room(w);
         submit_extent(w);
     }
@@ -426,7 +455,7 @@ void spool_writer_commit(struct spool_writer *w, const struct spool_envelope *en
         end_failed(w, SPOOL_TOO_BIG);
         return;
     }
-    if (list_empty(&log->commits) && place(w, envelope, envelope_len))
+    if (list_empty(&log->commits) && place(w, envelope, envelope_len) == PLACED)
         return;
     w->envelope = mem_alloc(envelope_len);
     w->envelope_len = (uint32_t)envelope_len;
@@ -600,7 +629,7 @@ static void flush_idle(struct spool *s)
             return;
         if (w->memory_len == 0 || w->waits || w->failure || w->extents_in_flight >= SPOOL_WINDOW
             || w->extent_count + w->extents_in_flight >= SPOOL_EXTENTS_MAX
-            || !spool_room(s->own, w->memory_len))
+            || !spool_room(s->own, extent_need(w)))
             continue;
         if (w->memory_kind != MEMORY_SLOT && !take_slot(w))
             continue;
