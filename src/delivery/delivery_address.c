@@ -51,8 +51,7 @@ static void add_host(struct delivery_addresses *a, uint16_t preference, struct s
     a->hosts[a->host_count++] = (struct delivery_host){
         .preference = preference,
         .name = name,
-        /* An MX record names a host; what looks like an address there is a mistake (RFC 5321 5.1). */
-        .is_ip = !a->by_mx && ip_parse(name, &ip),
+        .is_ip = ip_parse(name, &ip), /* in an MX record a mistake, but a plain one */
     };
 }
 

@@ -14,6 +14,8 @@ enum {
     POSTPONE_MIN_MS = 1000,
     POSTPONE_MAX_MS = 5 * 60000,
     POSTPONE_GUESS_MS = 30000, /* nothing has left yet */
+    LANE_MINUTES = 5,          /* no more than may leave in so long */
+    LANE_MIN = 10,
 };
 
 static uint64_t tokens_max(const struct delivery_site *s)
@@ -51,6 +53,16 @@ uint64_t delivery_lane_take_ms(const struct delivery_site *s)
     if (rate == 0 || tokens >= MESSAGE_COST)
         return 0;
     return io_now_ms(s->d->o.io) + (MESSAGE_COST - tokens + rate - 1) / rate;
+}
+
+bool delivery_lane_is_full(const struct delivery_site *s)
+{
+    uint64_t max = DELIVERY_LANE_MAX, rate = s->route->messages_per_minute;
+
+    /* What waits here is out of its origin's queue: a slow site is not to fill that. */
+    if (rate > 0 && rate * LANE_MINUTES < max)
+        max = rate * LANE_MINUTES > LANE_MIN ? rate * LANE_MINUTES : LANE_MIN;
+    return s->lane_count >= max;
 }
 
 void delivery_lane_push(struct delivery_site *s, struct delivery_task *t, bool front)

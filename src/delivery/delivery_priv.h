@@ -7,9 +7,13 @@
  *   delivery_bounce.c    origin: the notification to the sender, before the outcome is recorded
  *   delivery_maildir.c   origin: mailboxes
  *   delivery_mx.c        the domain's owner: MX lookup -> site
- *   delivery_site.c      the site's owner: lane, limits, back-off, pool (delivery_remote_priv.h)
+ *   delivery_site.c      the site's owner: its states, back-off (delivery_remote_priv.h)
  *   delivery_address.c   a site's hosts and their addresses
- *   delivery_smtp.c      one connection to a site, its transactions; delivery_smtp_body.c the body
+ *   delivery_lane.c      the tasks that wait for a site, its rate
+ *   delivery_site_pool.c how many connections it gets
+ *   delivery_smtp.c      one connection to a site
+ *   delivery_smtp_task.c its transaction
+ *   delivery_smtp_body.c the transaction's body
  */
 #ifndef DELIVERY_PRIV_H
 #define DELIVERY_PRIV_H

@@ -187,6 +187,22 @@ void delivery_smtp_discard(struct delivery_smtp *c);
 
 enum delivery_step { DELIVERY_STEP_AGAIN, DELIVERY_STEP_WAIT };
 
+void delivery_smtp_step(struct delivery_smtp *c);
+
+/* ---- delivery_smtp_task.c ----------------------------------------------------------------- */
+
+void delivery_smtp_task_begin(struct delivery_smtp *c, struct delivery_task *t);
+/* The engine's RCPT_RESULT. */
+void delivery_smtp_task_record(struct delivery_smtp *c);
+/* The session has ended within the transaction: recipients that are pending get an outcome, or the task
+ * goes back to its lane. */
+void delivery_smtp_task_fail(struct delivery_smtp *c, const struct delivery_reason *why);
+/* Lets go of a task that is over, when nothing of it is in flight any more. */
+void delivery_smtp_task_settle(struct delivery_smtp *c);
+void delivery_smtp_explain_connect(const struct delivery_smtp *c, struct delivery_reason *out);
+/* The session has FAILED: c->smtp.failure says where. */
+void delivery_smtp_explain(const struct delivery_smtp *c, struct delivery_reason *out);
+
 /* ---- delivery_smtp_body.c ----------------------------------------------------------------- */
 
 enum delivery_no_copy {
@@ -195,7 +211,6 @@ enum delivery_no_copy {
     DELIVERY_COPY,    /* it is here, or the kernel copies anyway */
 };
 
-void delivery_smtp_step(struct delivery_smtp *c);
 void delivery_smtp_body_begin(struct delivery_smtp *c);
 /* Sends the next pieces, if nothing is in flight. False: the body cannot be read. */
 bool delivery_smtp_body_send(struct delivery_smtp *c);

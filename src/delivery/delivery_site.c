@@ -99,7 +99,7 @@ static void log_site(const struct delivery_site *s, const char *event, const cha
     log_end(&r);
 }
 
-static void end_task(struct delivery_site *s, struct delivery_task *t)
+void delivery_site_end_task(struct delivery_site *s, struct delivery_task *t)
 {
     const struct delivery_reason *why = &s->why;
 
@@ -120,7 +120,7 @@ static uint64_t backoff_ms(const struct delivery_site *s)
     return half > 0 ? half : 1;
 }
 
-static void go_down(struct delivery_site *s)
+void delivery_site_go_down(struct delivery_site *s)
 {
     struct list ended;
 
@@ -135,163 +135,8 @@ static void go_down(struct delivery_site *s)
     while (!list_empty(&ended)) {
         struct delivery_task *t = container_of(list_pop_front(&ended), struct delivery_task, node);
         delivery_lane_left(s);
-        end_task(s, t);
+        delivery_site_end_task(s, t);
     }
-}
-
-/* ---- connections -------------------------------------------------------------------------- */
-
-/* Attempts that have not been given up hope on. */
-static uint32_t hopeful(const struct delivery_site *s)
-{
-    return s->attempts - s->stalled;
-}
-
-static bool may_open(const struct delivery_site *s)
-{
-    if (s->d->stopping || s->lane_count <= hopeful(s) || !delivery_lane_may_take(s, hopeful(s) + 1))
-        return false;
-    if (s->standing == 0) {
-        if (hopeful(s) >= (s->was_down ? 1 : DELIVERY_CAREFUL_MAX))
-            return false;
-    } else if (now_of(s) < s->grow_from_ms) {
-        return false;
-    }
-    /* Where nobody answers there is no connection to count. */
-    return s->connection_count - s->unanswered < s->route->connections;
-}
-
-static struct delivery_address *next_address(struct delivery_site *s)
-{
-    struct delivery_address *a = delivery_addresses_choose(&s->addresses, false);
-
-    if (a == NULL && s->standing == 0 && hopeful(s) == 0)
-        a = delivery_addresses_choose(&s->addresses, true);
-    return a;
-}
-
-static void open_connection(struct delivery_site *s, struct delivery_address *a)
-{
-    struct delivery_smtp *c = delivery_smtp_create(s, a->host, &a->ip, s->addresses.port);
-
-    a->connections++;
-    s->attempts++;
-    s->connection_count++;
-    list_push_back(&s->connections, &c->in_site);
-    delivery_smtp_begin(c);
-}
-
-static void assign(struct delivery_site *s)
-{
-    while (s->lane_count > 0 && !list_empty(&s->idle)) {
-        struct delivery_task *t = delivery_site_take(s);
-        if (t == NULL)
-            return;
-        s->d->counters.connections_idle--;
-        delivery_smtp_give(container_of(list_pop_front(&s->idle), struct delivery_smtp, in_idle),
-                           t);
-    }
-}
-
-static void unstall(struct delivery_site *s, struct delivery_smtp *c)
-{
-    struct delivery_address *a = delivery_addresses_find(&s->addresses, &c->ip);
-
-    if (c->stalled) {
-        s->stalled--;
-        if (a != NULL && a->stalled > 0)
-            a->stalled--;
-    }
-    if (c->unanswered)
-        s->unanswered--;
-    c->stalled = c->unanswered = false;
-}
-
-static void attempt_over(struct delivery_site *s, struct delivery_smtp *c)
-{
-    ASSERT(c->attempting && s->attempts > 0);
-    unstall(s, c);
-    c->attempting = false;
-    s->attempts--;
-}
-
-/* While others stand, a refusal most likely means that we have enough of them. */
-static void mark_failed(struct delivery_site *s, const struct delivery_smtp *c)
-{
-    struct delivery_address *a = delivery_addresses_find(&s->addresses, &c->ip);
-
-    if (s->standing > 0)
-        s->grow_from_ms = now_of(s) + DELIVERY_GROW_PAUSE_MS;
-    if (a == NULL || (s->standing > 0 && a->connections > 1))
-        return;
-    a->failed_round = s->addresses.round;
-    a->dead_until_ms = now_of(s) + DELIVERY_DEAD_MS;
-}
-
-/* Another address has won the race: those that have let us wait come later for a while. */
-static void cut_stalled(struct delivery_site *s)
-{
-    LIST_EACH_SAFE(&s->connections, node)
-    {
-        struct delivery_smtp *c = container_of(node, struct delivery_smtp, in_site);
-        struct delivery_address *a;
-
-        if (!c->stalled || c->ended)
-            continue;
-        a = delivery_addresses_find(&s->addresses, &c->ip);
-        if (a != NULL)
-            a->dead_until_ms = now_of(s) + DELIVERY_SILENT_MS;
-        delivery_smtp_cut(c);
-    }
-}
-
-/* ---- what connections report -------------------------------------------------------------- */
-
-struct delivery *delivery_site_delivery(const struct delivery_site *s)
-{
-    return s->d;
-}
-
-const struct conf_route *delivery_site_route(const struct delivery_site *s)
-{
-    return s->route;
-}
-
-bool delivery_site_connected(struct delivery_site *s, struct delivery_smtp *c)
-{
-    unstall(s, c);
-    return s->connection_count - s->unanswered <= s->route->connections;
-}
-
-void delivery_site_stalled(struct delivery_site *s, struct delivery_smtp *c)
-{
-    struct delivery_address *a = delivery_addresses_find(&s->addresses, &c->ip);
-
-    if (!c->attempting || c->stalled)
-        return;
-    c->stalled = true;
-    s->stalled++;
-    if (a != NULL)
-        a->stalled++;
-    c->unanswered = c->state == DELIVERY_SMTP_CONNECTING;
-    s->unanswered += c->unanswered;
-    delivery_site_step(s);
-}
-
-void delivery_site_greeted(struct delivery_site *s, struct delivery_smtp *c)
-{
-    struct delivery_address *a = delivery_addresses_find(&s->addresses, &c->ip);
-    bool stepping = s->stepping;
-
-    attempt_over(s, c);
-    s->standing++;
-    s->addresses.round++;
-    if (a != NULL)
-        a->dead_until_ms = 0;
-    /* No step before it has taken its task: else another connection would be opened for that. */
-    s->stepping = true;
-    cut_stalled(s);
-    s->stepping = stepping;
 }
 
 void delivery_site_worked(struct delivery_site *s)
@@ -300,88 +145,6 @@ void delivery_site_worked(struct delivery_site *s)
     if (s->was_down)
         log_site(s, "site-up", NULL, 0, 0);
     s->was_down = false;
-}
-
-/* Sessions that begin well and then break, one after the other, are no better than refusals. */
-static void session_lost(struct delivery_site *s, const struct delivery_smtp *c,
-                         const struct delivery_reason *why)
-{
-    if (c->taken > 0 || ++s->lost_in_row < DELIVERY_LOST_MAX)
-        return;
-    s->grow_from_ms = now_of(s) + DELIVERY_GROW_PAUSE_MS;
-    if (s->standing == 0 && s->state == DELIVERY_SITE_UP) {
-        s->why = *why;
-        go_down(s);
-    }
-}
-
-void delivery_site_ended(struct delivery_site *s, struct delivery_smtp *c,
-                         const struct delivery_reason *why)
-{
-    ASSERT(!c->ended);
-    c->ended = true;
-    if (list_linked(&c->in_idle)) {
-        list_remove(&c->in_idle);
-        s->d->counters.connections_idle--;
-    }
-    if (c->attempting) {
-        attempt_over(s, c);
-        if (why != NULL) {
-            s->d->counters.connections_failed++;
-            s->why = *why;
-            mark_failed(s, c);
-        }
-    } else {
-        s->standing--;
-        if (why != NULL)
-            session_lost(s, c, why);
-    }
-    delivery_site_step(s);
-}
-
-void delivery_site_gone(struct delivery_site *s, struct delivery_smtp *c)
-{
-    struct delivery_address *a = delivery_addresses_find(&s->addresses, &c->ip);
-
-    ASSERT(c->ended && s->connection_count > 0);
-    list_remove(&c->in_site);
-    s->connection_count--;
-    if (a != NULL && a->connections > 0) /* it may have come back after having been forgotten */
-        a->connections--;
-}
-
-void delivery_site_idle(struct delivery_site *s, struct delivery_smtp *c)
-{
-    list_push_front(&s->idle, &c->in_idle);
-    s->d->counters.connections_idle++;
-    delivery_site_step(s);
-}
-
-struct delivery_task *delivery_site_take(struct delivery_site *s)
-{
-    return s->d->stopping ? NULL : delivery_lane_take(s);
-}
-
-/* What was dead is likely not alone: the idle connections are of the same age. */
-void delivery_site_put_back(struct delivery_site *s, struct delivery_task *t)
-{
-    bool stepping = s->stepping;
-
-    s->stepping = true; /* the list of idle ones stands still */
-    LIST_EACH_SAFE(&s->idle, node)
-    delivery_smtp_leave(container_of(node, struct delivery_smtp, in_idle));
-    s->stepping = stepping;
-    if (s->d->stopping) {
-        delivery_lane_postpone(s, t, 0);
-        return;
-    }
-    t->put_back = true;
-    if (s->state == DELIVERY_SITE_DOWN) {
-        end_task(s, t);
-        return;
-    }
-    delivery_lane_push(s, t, true);
-    delivery_site_step(s);
 }
 
 /* ---- the step ----------------------------------------------------------------------------- */
@@ -406,7 +169,7 @@ static enum delivery_step step_asking(struct delivery_site *s)
         return DELIVERY_STEP_AGAIN;
     }
     delivery_addresses_explain(a, &s->why);
-    go_down(s);
+    delivery_site_go_down(s);
     return DELIVERY_STEP_AGAIN;
 }
 
@@ -414,22 +177,18 @@ static enum delivery_step step_up(struct delivery_site *s)
 {
     struct delivery_addresses *addresses = &s->addresses;
 
-    while (s->state == DELIVERY_SITE_UP && may_open(s)) {
-        struct delivery_address *a;
+    while (s->state == DELIVERY_SITE_UP && delivery_site_may_open(s)) {
         if (s->attempts == 0 && addresses->open == 0
             && now_of(s) >= addresses->asked_ms + DELIVERY_ADDRESS_AGE_MS) {
             s->state = DELIVERY_SITE_ASKING;
             delivery_addresses_ask(addresses);
             return DELIVERY_STEP_AGAIN;
         }
-        a = next_address(s);
-        if (a != NULL) {
-            open_connection(s, a);
-        } else if (s->attempts == 0 && s->standing == 0 && addresses->open == 0) {
-            go_down(s);
-        } else {
+        if (delivery_site_open(s))
+            continue;
+        if (s->attempts > 0 || s->standing > 0 || addresses->open > 0)
             return DELIVERY_STEP_WAIT;
-        }
+        delivery_site_go_down(s);
     }
     return DELIVERY_STEP_WAIT;
 }
@@ -498,7 +257,7 @@ void delivery_site_step(struct delivery_site *s)
     s->stepping = true;
     do {
         s->again = false;
-        assign(s);
+        delivery_site_assign(s);
         while (step_once(s) == DELIVERY_STEP_AGAIN)
             continue;
     } while (s->again);
@@ -516,15 +275,25 @@ void delivery_site_step(struct delivery_site *s)
 
 /* ---- from above --------------------------------------------------------------------------- */
 
+struct delivery *delivery_site_delivery(const struct delivery_site *s)
+{
+    return s->d;
+}
+
+const struct conf_route *delivery_site_route(const struct delivery_site *s)
+{
+    return s->route;
+}
+
 void delivery_site_submit(struct delivery *d, struct delivery_task *t)
 {
     struct delivery_site *s = site_get(d, t);
 
     if (s->state == DELIVERY_SITE_DOWN && now_of(s) < s->down_until_ms) {
-        end_task(s, t);
+        delivery_site_end_task(s, t);
         return;
     }
-    if (s->lane_count >= DELIVERY_LANE_MAX) {
+    if (delivery_lane_is_full(s)) {
         delivery_lane_postpone(s, t, delivery_lane_drain_ms(s));
         return;
     }

@@ -44,9 +44,25 @@ struct delivery_site {
     struct delivery_reason why; /* the last failure */
 };
 
+/* ---- delivery_site.c ---------------------------------------------------------------------- */
+
+/* s->why says why: every waiting task ends, and new ones will until the back-off is over. */
+void delivery_site_go_down(struct delivery_site *s);
+void delivery_site_end_task(struct delivery_site *s, struct delivery_task *t);
+
+/* ---- delivery_site_pool.c ----------------------------------------------------------------- */
+
+/* Idle connections take what waits. */
+void delivery_site_assign(struct delivery_site *s);
+/* Whether the tasks are worth another connection, within the limits. */
+bool delivery_site_may_open(const struct delivery_site *s);
+/* Begins it. False: there is no address to be tried now. */
+bool delivery_site_open(struct delivery_site *s);
+
 /* ---- delivery_lane.c ---------------------------------------------------------------------- */
 
 void delivery_lane_init(struct delivery_site *s);
+bool delivery_lane_is_full(const struct delivery_site *s);
 void delivery_lane_push(struct delivery_site *s, struct delivery_task *t, bool front);
 struct delivery_task *delivery_lane_pop(struct delivery_site *s);
 /* The first task, if the rate allows one; NULL. */

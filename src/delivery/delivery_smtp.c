@@ -10,9 +10,6 @@
  * What a task points at (its body in the origin's memory) may be in flight to the kernel, so a task ends
  * only when no send is under way and its reader is at rest, however its session has ended.
  */
-#include <errno.h>
-#include <stdio.h>
-
 #include "base_mem.h"
 #include "delivery_remote_priv.h"
 
@@ -32,18 +29,6 @@ static void conn_closed(struct net_conn *net)
 static uint64_t now_of(const struct delivery_smtp *c)
 {
     return io_now_ms(c->d->o.io);
-}
-
-static void peer_name(const struct delivery_smtp *c, char out[DELIVERY_REMOTE_NAME])
-{
-    char ip[IP_TEXT_SIZE];
-    uint16_t port = 0;
-    struct ip_addr same;
-
-    (void)io_addr_to_ip(&c->address, &same, &port);
-    ip_format(&c->ip, ip);
-    (void)snprintf(out, DELIVERY_REMOTE_NAME, "%.*s[%s]:%u", SLICE_ARG(c->host), ip,
-                   (unsigned)port);
 }
 
 /* ---- deadlines ---------------------------------------------------------------------------- */
@@ -124,137 +109,9 @@ static void enter(struct delivery_smtp *c, enum delivery_smtp_state state)
     expect(c);
 }
 
-/* ---- why it ended ------------------------------------------------------------------------- */
-
-/* After "timeout" as it stands, after "connection lost" with "while" before it. */
-static const char *stage_words(enum smtp_client_stage stage)
-{
-    switch (stage) {
-    case SMTP_STAGE_GREETING: return "waiting for the greeting";
-    case SMTP_STAGE_EHLO: return "waiting for the reply to EHLO";
-    case SMTP_STAGE_HELO: return "waiting for the reply to HELO";
-    case SMTP_STAGE_IDLE: return "waiting between messages";
-    case SMTP_STAGE_RSET: return "waiting for the reply to RSET";
-    case SMTP_STAGE_MAIL: return "waiting for the reply to MAIL";
-    case SMTP_STAGE_RCPT: return "waiting for the reply to RCPT";
-    case SMTP_STAGE_DATA: return "waiting for the reply to DATA";
-    case SMTP_STAGE_BODY: return "sending the body";
-    case SMTP_STAGE_DOT: return "waiting for the reply to the final dot";
-    case SMTP_STAGE_QUIT: return "waiting for the reply to QUIT";
-    case SMTP_STAGE_CLOSED: return "closing";
-    }
-    UNREACHABLE();
-}
-
-static void explain_connect(const struct delivery_smtp *c, struct delivery_reason *out)
-{
-    int error = c->net.error != 0 ? c->net.error : -ETIMEDOUT;
-    const char *words = strerrordesc_np(-error);
-    char name[DELIVERY_REMOTE_NAME];
-
-    peer_name(c, name);
-    delivery_reason_set(out, 4, 1, "connect to %s: %s", name, words != NULL ? words : "failed");
-}
-
-/* The session has FAILED: c->smtp.failure says where. */
-static void explain_failure(const struct delivery_smtp *c, struct delivery_reason *out)
-{
-    const struct smtp_client_failure *f = &c->smtp.failure;
-    const char *words = stage_words(f->stage);
-    const char *doubt = f->in_doubt ? "; it may have taken the message" : "";
-    const char *error = c->net.error != 0 ? strerrordesc_np(-c->net.error) : NULL;
-    char name[DELIVERY_REMOTE_NAME];
-
-    peer_name(c, name);
-    if (f->protocol) {
-        delivery_reason_set(out, 5, 0, "%s does not speak SMTP (while %s)%s", name, words, doubt);
-    } else if (f->code != 0) {
-        delivery_reason_set(out, 3, 2, "%s said while we were %s: %.*s", name, words,
-                            SLICE_ARG(c->smtp.reply.text));
-        out->code = f->code;
-        /* Of the replies that end a session only one to the body is about the message. */
-        out->permanent = f->permanent && f->stage == SMTP_STAGE_BODY;
-        if (c->smtp.reply.enhanced[0] != 0)
-            memcpy(out->enhanced, c->smtp.reply.enhanced, sizeof(out->enhanced));
-        else if (out->permanent)
-            out->enhanced[0] = 5;
-    } else if (c->expired) {
-        delivery_reason_set(out, 4, 2, "%s: timeout %s%s", name, words, doubt);
-    } else {
-        delivery_reason_set(out, 4, 2, "%s: connection lost while %s%s%s%s%s", name, words, doubt,
-                            error != NULL ? " (" : "", error != NULL ? error : "",
-                            error != NULL ? ")" : "");
-    }
-}
-
-/* ---- the task ----------------------------------------------------------------------------- */
-
-static void record_outcome(struct delivery_smtp *c)
-{
-    const struct smtp_reply *reply = &c->smtp.reply;
-    enum delivery_status status;
-
-    switch (smtp_reply_class(reply)) {
-    case 2: status = DELIVERY_DONE; break;
-    case 5: status = DELIVERY_FAILED; break;
-    default: status = DELIVERY_DEFERRED; break;
-    }
-    /* RFC 5321 4.5.3.1.10: to RCPT it says that there are enough recipients for now. */
-    if (reply->code == 552 && c->smtp.reply_stage == SMTP_STAGE_RCPT)
-        status = DELIVERY_DEFERRED;
-    delivery_task_set(c->task, (uint32_t)c->smtp.rcpt_index, status, reply->code,
-                      reply->enhanced[0] != 0 ? reply->enhanced : NULL, reply->text);
-    if (status == DELIVERY_DONE) {
-        c->taken++;
-        delivery_site_worked(c->site);
-    }
-}
-
-/* Ends the task, when nothing of it is in flight any more. */
-static void settle_task(struct delivery_smtp *c)
-{
-    struct delivery_task *t = c->task;
-
-    if (t == NULL || !c->task_over || net_conn_sending(&c->net)
-        || (c->reading && spool_reader_busy(&c->reader)))
-        return;
-    delivery_smtp_body_end(c);
-    if (c->transaction.rcpts != c->few)
-        mem_free(c->transaction.rcpts);
-    c->transaction.rcpts = NULL;
-    c->task = NULL;
-    c->task_over = false;
-    if (c->to_lane) {
-        t->remote[0] = '\0';
-        c->to_lane = false;
-        delivery_site_put_back(c->site, t);
-    } else {
-        delivery_task_finish(c->d, t);
-    }
-}
-
 static void begin_task(struct delivery_smtp *c, struct delivery_task *t)
 {
-    peer_name(c, t->remote);
-    c->task = t;
-    c->transaction = (struct smtp_transaction){
-        .sender = t->sender,
-        .rcpts = t->recipient_count <= DELIVERY_FEW_RECIPIENTS
-                     ? c->few
-                     : mem_calloc(t->recipient_count, sizeof(*c->transaction.rcpts)),
-        .rcpt_count = t->recipient_count,
-        .size = t->size,
-        .body_8bit = (t->flags & SPOOL_HAS_8BIT) != 0,
-    };
-    for (uint32_t i = 0; i < t->recipient_count; i++) {
-        ASSERT(t->recipients[i].status == DELIVERY_PENDING);
-        c->transaction.rcpts[i] = (struct smtp_client_rcpt){.address = t->recipients[i].address};
-    }
-    c->d->counters.attempts++;
-    if (c->messages > 0)
-        c->d->counters.connections_reused++;
-    c->messages++;
-    smtp_client_begin(&c->smtp, &c->transaction, net_conn_out(&c->net));
+    delivery_smtp_task_begin(c, t);
     enter(c, DELIVERY_SMTP_TALKING);
 }
 
@@ -284,45 +141,13 @@ static void quit(struct delivery_smtp *c)
     delivery_site_ended(c->site, c, NULL);
 }
 
-/* The peer had closed a connection that was kept for reuse, or dropped it in silence: this says nothing
- * about the message. */
-static bool went_stale(const struct delivery_smtp *c)
-{
-    const struct smtp_client_failure *f = &c->smtp.failure;
-
-    for (uint32_t i = 0; i < c->task->recipient_count; i++) {
-        if (c->task->recipients[i].status != DELIVERY_PENDING)
-            return false;
-    }
-    return c->messages > 1 && !c->task->put_back && !c->cut && c->smtp.answered == 0 && !f->in_doubt
-           && (f->stage == SMTP_STAGE_IDLE || f->stage == SMTP_STAGE_RSET
-               || f->stage == SMTP_STAGE_MAIL);
-}
-
-static void fail_task(struct delivery_smtp *c, const struct delivery_reason *why)
-{
-    enum delivery_status status = why->permanent ? DELIVERY_FAILED : DELIVERY_DEFERRED;
-
-    if (c->task == NULL || c->task_over)
-        return;
-    c->task_over = true;
-    if (went_stale(c)) {
-        c->to_lane = true;
-        return;
-    }
-    if (c->cut && !c->smtp.failure.in_doubt)
-        delivery_task_set_all(c->task, DELIVERY_POSTPONED, 0, NULL, SLICE_LITERAL("shutting down"));
-    else
-        delivery_task_set_all(c->task, status, why->code, why->enhanced, slice_str(why->text));
-}
-
 static enum delivery_step session_failed(struct delivery_smtp *c)
 {
     bool idle = c->state == DELIVERY_SMTP_IDLE;
     struct delivery_reason why;
 
-    explain_failure(c, &why);
-    fail_task(c, &why);
+    delivery_smtp_explain(c, &why);
+    delivery_smtp_task_fail(c, &why);
     end(c, idle || c->cut ? NULL : &why);
     return DELIVERY_STEP_AGAIN;
 }
@@ -333,7 +158,7 @@ static enum delivery_step body_failed(struct delivery_smtp *c)
     struct delivery_reason why;
 
     delivery_reason_set(&why, 3, 0, "the message cannot be read here");
-    fail_task(c, &why);
+    delivery_smtp_task_fail(c, &why);
     end(c, NULL);
     return DELIVERY_STEP_AGAIN;
 }
@@ -349,7 +174,7 @@ static enum delivery_step step_connecting(struct delivery_smtp *c)
         return DELIVERY_STEP_AGAIN;
     }
     if (c->net.error != 0 || c->expired) {
-        explain_connect(c, &why);
+        delivery_smtp_explain_connect(c, &why);
         end(c, &why);
         return DELIVERY_STEP_AGAIN;
     }
@@ -415,7 +240,7 @@ static enum delivery_step misunderstood(struct delivery_smtp *c)
     struct delivery_reason why;
 
     delivery_reason_set(&why, 5, 0, "the session has lost its way");
-    fail_task(c, &why);
+    delivery_smtp_task_fail(c, &why);
     end(c, &why);
     return DELIVERY_STEP_AGAIN;
 }
@@ -427,7 +252,7 @@ static enum delivery_step step_talking(struct delivery_smtp *c)
         end(c, NULL);
         return DELIVERY_STEP_AGAIN;
     }
-    settle_task(c);
+    delivery_smtp_task_settle(c);
     if (c->task_over) { /* a send is still to complete, though the peer has answered */
         if (!c->expired && !c->cut && c->net.error == 0)
             return DELIVERY_STEP_WAIT;
@@ -437,7 +262,7 @@ static enum delivery_step step_talking(struct delivery_smtp *c)
     switch (next_event(c)) {
     case SMTP_CLIENT_NEED_INPUT: net_conn_want_input(&c->net); return DELIVERY_STEP_WAIT;
     case SMTP_CLIENT_READY: return next_task(c);
-    case SMTP_CLIENT_RCPT_RESULT: record_outcome(c); return DELIVERY_STEP_AGAIN;
+    case SMTP_CLIENT_RCPT_RESULT: delivery_smtp_task_record(c); return DELIVERY_STEP_AGAIN;
     case SMTP_CLIENT_SEND_BODY:
         delivery_smtp_body_begin(c);
         enter(c, DELIVERY_SMTP_BODY);
@@ -453,7 +278,7 @@ static enum delivery_step step_body(struct delivery_smtp *c)
 {
     switch (next_event(c)) {
     case SMTP_CLIENT_NEED_INPUT: break;
-    case SMTP_CLIENT_RCPT_RESULT: record_outcome(c); return DELIVERY_STEP_AGAIN;
+    case SMTP_CLIENT_RCPT_RESULT: delivery_smtp_task_record(c); return DELIVERY_STEP_AGAIN;
     case SMTP_CLIENT_FAILED: return session_failed(c);
     case SMTP_CLIENT_READY:
     case SMTP_CLIENT_SEND_BODY:
@@ -490,7 +315,7 @@ static enum delivery_step step_idle(struct delivery_smtp *c)
 
 static enum delivery_step step_closing(struct delivery_smtp *c)
 {
-    settle_task(c);
+    delivery_smtp_task_settle(c);
     if (c->closed)
         return DELIVERY_STEP_WAIT;
     if (c->cut || c->expired) {

@@ -1,0 +1,186 @@
+/*
+ * delivery_smtp_task: the task of a connection: its transaction, what became of its recipients, and in
+ * which words a failure is told.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base_mem.h"
+#include "delivery_remote_priv.h"
+
+static void peer_name(const struct delivery_smtp *c, char out[DELIVERY_REMOTE_NAME])
+{
+    char ip[IP_TEXT_SIZE];
+    uint16_t port = 0;
+    struct ip_addr same;
+
+    (void)io_addr_to_ip(&c->address, &same, &port);
+    ip_format(&c->ip, ip);
+    (void)snprintf(out, DELIVERY_REMOTE_NAME, "%.*s[%s]:%u", SLICE_ARG(c->host), ip,
+                   (unsigned)port);
+}
+
+/* ---- why it ended ------------------------------------------------------------------------- */
+
+/* After "timeout" as it stands, after "connection lost" with "while" before it. */
+static const char *stage_words(enum smtp_client_stage stage)
+{
+    switch (stage) {
+    case SMTP_STAGE_GREETING: return "waiting for the greeting";
+    case SMTP_STAGE_EHLO: return "waiting for the reply to EHLO";
+    case SMTP_STAGE_HELO: return "waiting for the reply to HELO";
+    case SMTP_STAGE_IDLE: return "waiting between messages";
+    case SMTP_STAGE_RSET: return "waiting for the reply to RSET";
+    case SMTP_STAGE_MAIL: return "waiting for the reply to MAIL";
+    case SMTP_STAGE_RCPT: return "waiting for the reply to RCPT";
+    case SMTP_STAGE_DATA: return "waiting for the reply to DATA";
+    case SMTP_STAGE_BODY: return "sending the body";
+    case SMTP_STAGE_DOT: return "waiting for the reply to the final dot";
+    case SMTP_STAGE_QUIT: return "waiting for the reply to QUIT";
+    case SMTP_STAGE_CLOSED: return "closing";
+    }
+    UNREACHABLE();
+}
+
+void delivery_smtp_explain_connect(const struct delivery_smtp *c, struct delivery_reason *out)
+{
+    int error = c->net.error != 0 ? c->net.error : -ETIMEDOUT;
+    const char *words = strerrordesc_np(-error);
+    char name[DELIVERY_REMOTE_NAME];
+
+    peer_name(c, name);
+    delivery_reason_set(out, 4, 1, "connect to %s: %s", name, words != NULL ? words : "failed");
+}
+
+/* The session has FAILED: c->smtp.failure says where. */
+void delivery_smtp_explain(const struct delivery_smtp *c, struct delivery_reason *out)
+{
+    const struct smtp_client_failure *f = &c->smtp.failure;
+    const char *words = stage_words(f->stage);
+    const char *doubt = f->in_doubt ? "; it may have taken the message" : "";
+    const char *error = c->net.error != 0 ? strerrordesc_np(-c->net.error) : NULL;
+    char name[DELIVERY_REMOTE_NAME];
+
+    peer_name(c, name);
+    if (f->protocol) {
+        delivery_reason_set(out, 5, 0, "%s does not speak SMTP (while %s)%s", name, words, doubt);
+    } else if (f->code != 0) {
+        delivery_reason_set(out, 3, 2, "%s said while we were %s: %.*s", name, words,
+                            SLICE_ARG(c->smtp.reply.text));
+        out->code = f->code;
+        /* Of the replies that end a session only one to the body is about the message. */
+        out->permanent = f->permanent && f->stage == SMTP_STAGE_BODY;
+        if (c->smtp.reply.enhanced[0] != 0)
+            memcpy(out->enhanced, c->smtp.reply.enhanced, sizeof(out->enhanced));
+        else if (out->permanent)
+            out->enhanced[0] = 5;
+    } else if (c->expired) {
+        delivery_reason_set(out, 4, 2, "%s: timeout %s%s", name, words, doubt);
+    } else {
+        delivery_reason_set(out, 4, 2, "%s: connection lost while %s%s%s%s%s", name, words, doubt,
+                            error != NULL ? " (" : "", error != NULL ? error : "",
+                            error != NULL ? ")" : "");
+    }
+}
+
+/* ---- the task ----------------------------------------------------------------------------- */
+
+void delivery_smtp_task_record(struct delivery_smtp *c)
+{
+    const struct smtp_reply *reply = &c->smtp.reply;
+    enum delivery_status status;
+
+    switch (smtp_reply_class(reply)) {
+    case 2: status = DELIVERY_DONE; break;
+    case 5: status = DELIVERY_FAILED; break;
+    default: status = DELIVERY_DEFERRED; break;
+    }
+    /* RFC 5321 4.5.3.1.10: to RCPT it says that there are enough recipients for now. */
+    if (reply->code == 552 && c->smtp.reply_stage == SMTP_STAGE_RCPT)
+        status = DELIVERY_DEFERRED;
+    delivery_task_set(c->task, (uint32_t)c->smtp.rcpt_index, status, reply->code,
+                      reply->enhanced[0] != 0 ? reply->enhanced : NULL, reply->text);
+    if (status == DELIVERY_DONE) {
+        c->taken++;
+        delivery_site_worked(c->site);
+    }
+}
+
+/* Ends the task, when nothing of it is in flight any more. */
+void delivery_smtp_task_settle(struct delivery_smtp *c)
+{
+    struct delivery_task *t = c->task;
+
+    if (t == NULL || !c->task_over || net_conn_sending(&c->net)
+        || (c->reading && spool_reader_busy(&c->reader)))
+        return;
+    delivery_smtp_body_end(c);
+    if (c->transaction.rcpts != c->few)
+        mem_free(c->transaction.rcpts);
+    c->transaction.rcpts = NULL;
+    c->task = NULL;
+    c->task_over = false;
+    if (c->to_lane) {
+        t->remote[0] = '\0';
+        c->to_lane = false;
+        delivery_site_put_back(c->site, t);
+    } else {
+        delivery_task_finish(c->d, t);
+    }
+}
+
+void delivery_smtp_task_begin(struct delivery_smtp *c, struct delivery_task *t)
+{
+    peer_name(c, t->remote);
+    c->task = t;
+    c->transaction = (struct smtp_transaction){
+        .sender = t->sender,
+        .rcpts = t->recipient_count <= DELIVERY_FEW_RECIPIENTS
+                     ? c->few
+                     : mem_calloc(t->recipient_count, sizeof(*c->transaction.rcpts)),
+        .rcpt_count = t->recipient_count,
+        .size = t->size,
+        .body_8bit = (t->flags & SPOOL_HAS_8BIT) != 0,
+    };
+    for (uint32_t i = 0; i < t->recipient_count; i++) {
+        ASSERT(t->recipients[i].status == DELIVERY_PENDING);
+        c->transaction.rcpts[i] = (struct smtp_client_rcpt){.address = t->recipients[i].address};
+    }
+    c->d->counters.attempts++;
+    if (c->messages > 0)
+        c->d->counters.connections_reused++;
+    c->messages++;
+    smtp_client_begin(&c->smtp, &c->transaction, net_conn_out(&c->net));
+}
+
+/* The peer had closed a connection that was kept for reuse, or dropped it in silence: this says nothing
+ * about the message. */
+static bool went_stale(const struct delivery_smtp *c)
+{
+    const struct smtp_client_failure *f = &c->smtp.failure;
+
+    for (uint32_t i = 0; i < c->task->recipient_count; i++) {
+        if (c->task->recipients[i].status != DELIVERY_PENDING)
+            return false;
+    }
+    return c->messages > 1 && !c->task->put_back && !c->cut && c->smtp.answered == 0 && !f->in_doubt
+           && (f->stage == SMTP_STAGE_IDLE || f->stage == SMTP_STAGE_RSET
+               || f->stage == SMTP_STAGE_MAIL);
+}
+
+void delivery_smtp_task_fail(struct delivery_smtp *c, const struct delivery_reason *why)
+{
+    enum delivery_status status = why->permanent ? DELIVERY_FAILED : DELIVERY_DEFERRED;
+
+    if (c->task == NULL || c->task_over)
+        return;
+    c->task_over = true;
+    if (went_stale(c)) {
+        c->to_lane = true;
+        return;
+    }
+    if (c->cut && !c->smtp.failure.in_doubt)
+        delivery_task_set_all(c->task, DELIVERY_POSTPONED, 0, NULL, SLICE_LITERAL("shutting down"));
+    else
+        delivery_task_set_all(c->task, status, why->code, why->enhanced, slice_str(why->text));
+}
