@@ -220,13 +220,14 @@ static void in_line(struct io_op *op)
     ck_assert_int_eq(op->res, 0);
 }
 
-void peer_open(struct peer *p, struct sim *sim, const char *ip, uint16_t port, int backlog)
+void peer_open(struct peer *p, struct sim *sim, struct sim_machine *machine, const char *ip,
+               uint16_t port, int backlog)
 {
     struct io_addr addr;
     struct ip_addr parsed;
     int fd;
 
-    *p = (struct peer){.machine = sim_machine_create(sim, ip)};
+    *p = (struct peer){.machine = machine != NULL ? machine : sim_machine_create(sim, ip)};
     list_init(&p->sessions);
     if (port == 0)
         return;

@@ -52,8 +52,9 @@ struct peer {
     struct buf body;                              /* of the last message, decoded */
 };
 
-/* `backlog` 0: nobody answers there at all. */
-void peer_open(struct peer *p, struct sim *sim, const char *ip, uint16_t port, int backlog);
+/* On a machine of its own, or on the one given. `backlog` 0: nobody answers there at all. */
+void peer_open(struct peer *p, struct sim *sim, struct sim_machine *machine, const char *ip,
+               uint16_t port, int backlog);
 void peer_pass(struct peer *p);
 /* All sessions end now. */
 void peer_kick(struct peer *p);

@@ -8,12 +8,6 @@
 
 enum { DAY_MS = 24 * 3600 * 1000 };
 
-/* The destinations of the tasks, freed with the world's last task: a few are enough for a test. */
-struct destinations {
-    struct conf_destination items[4];
-    uint32_t count;
-};
-
 static void home(struct world *w, struct delivery_task *t)
 {
     struct world_result *r = &w->results[t->id];
@@ -32,7 +26,6 @@ static void home(struct world *w, struct delivery_task *t)
     }
     w->done++;
     spool_unpin(w->spool, (struct spool_message *)(uintptr_t)t->ref.message, &t->ref);
-    mem_free((void *)(uintptr_t)t->to);
     delivery_task_free(t);
 }
 
@@ -180,6 +173,16 @@ void world_run(struct world *w)
 
 /* ---- the end ------------------------------------------------------------------------------ */
 
+static void free_world(struct world *w)
+{
+    dns_destroy(w->dns);
+    dns_sim_zone_destroy(w->zone);
+    for (unsigned i = 0; i < w->peer_count; i++)
+        peer_close(&w->peers[i]);
+    sim_destroy(w->sim);
+    mem_free(w->results);
+}
+
 void world_close(struct world *w)
 {
     bool quiet = false;
@@ -207,13 +210,22 @@ void world_close(struct world *w)
         }
     }
     spool_close(w->spool, false);
-    dns_destroy(w->dns);
-    dns_sim_zone_destroy(w->zone);
-    for (unsigned i = 0; i < w->peer_count; i++)
-        peer_close(&w->peers[i]);
-    ck_assert_uint_eq(sim_open_files(w->machine), 0);
-    sim_destroy(w->sim);
-    mem_free(w->results);
+    ck_assert_uint_eq(sim_open_files(w->machine), w->peers_here); /* their listeners */
+    free_world(w);
+}
+
+void world_power_cut(struct world *w)
+{
+    sim_machine_crash(w->machine);
+    delivery_destroy(w->d, true);
+    spool_close(w->spool, true);
+    for (unsigned i = 0; i < w->peer_count; i++) {
+        while (!list_empty(&w->peers[i].sessions)) {
+            peer_kick(&w->peers[i]);
+            ck_assert(step(w));
+        }
+    }
+    free_world(w);
 }
 
 /* ---- peers -------------------------------------------------------------------------------- */
@@ -221,9 +233,11 @@ void world_close(struct world *w)
 static struct peer *add_peer(struct world *w, const char *ip, uint16_t port, int backlog)
 {
     struct peer *p = &w->peers[w->peer_count++];
+    bool is_here = strncmp(ip, "127.", 4) == 0 || strcmp(ip, "10.0.0.1") == 0;
 
     ck_assert_uint_le(w->peer_count, WORLD_PEERS);
-    peer_open(p, w->sim, ip, port, backlog);
+    w->peers_here += is_here;
+    peer_open(p, w->sim, is_here ? w->machine : NULL, ip, port, backlog);
     return p;
 }
 
@@ -337,19 +351,20 @@ static struct delivery_task *make_task(const char *const *recipients)
 uint32_t world_send_to(struct world *w, const char *const *to, const char *const *recipients)
 {
     struct delivery_task *t = make_task(recipients);
-    struct destinations *destinations = mem_zalloc(sizeof(*destinations));
+    struct world_result *r = &w->results[w->sent];
 
     ck_assert_uint_lt(w->sent, WORLD_RESULTS);
-    for (; to[destinations->count] != NULL; destinations->count++)
-        parse_to(to[destinations->count], &destinations->items[destinations->count]);
+    for (; to[t->to_count] != NULL; t->to_count++) {
+        ck_assert_uint_lt(t->to_count, ARRAY_LEN(r->to));
+        parse_to(to[t->to_count], &r->to[t->to_count]);
+    }
     t->id = w->sent++;
     t->origin = 1;
     t->ref = spool_pin(w->spool, w->message);
     t->size = w->message->body_len;
     t->flags = w->message->flags;
     t->route = &w->routes[0];
-    t->to = destinations->items;
-    t->to_count = destinations->count;
+    t->to = r->to;
     delivery_task_submit(w->d, t);
     return w->sent - 1;
 }

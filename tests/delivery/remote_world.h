@@ -13,6 +13,7 @@
 enum { WORLD_PEERS = 8, WORLD_RESULTS = 2600, WORLD_RCPTS = 5, WORLD_ROUTES = 2 };
 
 struct world_result {
+    struct conf_destination to[4];
     bool done;
     uint32_t count;
     uint8_t status[WORLD_RCPTS];
@@ -38,6 +39,7 @@ struct world {
     uint64_t interval_ms;
     struct peer peers[WORLD_PEERS];
     unsigned peer_count;
+    unsigned peers_here; /* on our own machine */
     struct spool_message *message; /* what tasks carry unless told otherwise */
     struct slice body;
     struct world_result *results;
@@ -47,8 +49,9 @@ struct world {
 void world_open(struct world *w, uint64_t seed, const struct sim_options *options);
 /* Stops delivery, waits for it, and checks that nothing is left. */
 void world_close(struct world *w);
+void world_power_cut(struct world *w); /* instead */
 
-struct peer *world_peer(struct world *w, const char *ip, uint16_t port);
+struct peer *world_peer(struct world *w, const char *ip, uint16_t port);      /* 127.0.0.1: here */
 struct peer *world_dead_peer(struct world *w, const char *ip, uint16_t port); /* answers nothing */
 /* A host with nothing on it: connections are refused. */
 void world_no_peer(struct world *w, const char *ip);

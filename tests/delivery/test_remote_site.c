@@ -149,6 +149,21 @@ START_TEST(test_lane_is_bounded)
 }
 END_TEST
 
+/* At 12 a minute a thousand messages would wait for more than an hour. */
+START_TEST(test_lane_of_a_slow_site)
+{
+    world_open(&w, 6, NULL);
+    w.routes[0].messages_per_minute = 12;
+    (void)world_peer(&w, "10.0.1.1", 25);
+    send_many(1000, "10.0.1.1:25");
+    world_run_ms(&w, 1000);
+    ck_assert_uint_ge(count_status(DELIVERY_POSTPONED), 930);
+    world_run(&w);
+    ck_assert_uint_ge(count_status(DELIVERY_DONE), 60);
+    world_close(&w);
+}
+END_TEST
+
 /* ---- a site that refuses ------------------------------------------------------------------ */
 
 START_TEST(test_back_off)
@@ -591,6 +606,7 @@ Suite *remote_site_suite(void)
     tcase_add_test(tc, test_messages_per_connection);
     tcase_add_loop_test(tc, test_rate, 0, (int)ARRAY_LEN(rates));
     tcase_add_test(tc, test_lane_is_bounded);
+    tcase_add_test(tc, test_lane_of_a_slow_site);
     tcase_add_test(tc, test_back_off);
     tcase_add_loop_test(tc, test_unreachable, 0, (int)ARRAY_LEN(unreachables));
     tcase_add_test(tc, test_short_retry_interval);

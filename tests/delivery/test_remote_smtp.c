@@ -310,6 +310,57 @@ START_TEST(test_body_trouble)
 }
 END_TEST
 
+/* ---- zero copy ---------------------------------------------------------------------------- */
+
+static bool find_connection(struct hash_node *node, void *context)
+{
+    struct delivery_site *s = container_of(node, struct delivery_site, by_key);
+
+    ck_assert(!list_empty(&s->connections));
+    *(struct delivery_smtp **)context =
+        container_of(s->connections.next, struct delivery_smtp, in_site);
+    return false;
+}
+
+static enum delivery_no_copy copies(const char *ip, size_t body_len, uint64_t seed)
+{
+    struct delivery_smtp *c = NULL;
+    enum delivery_no_copy answer;
+    static char body[40000];
+    struct peer *p;
+    char to[32];
+
+    memset(body, 'x', sizeof(body));
+    world_open(&w, seed, NULL);
+    p = world_peer(&w, ip, 2525);
+    world_set_body(&w, slice_of(body, body_len));
+    ck_assert_ptr_nonnull(w.message->hot);
+    (void)snprintf(to, sizeof(to), "%s:2525", ip);
+    (void)world_send(&w, to);
+    world_run(&w);
+    ck_assert_int_eq(world_result(&w, 0)->status[0], DELIVERY_DONE);
+    ck_assert(slice_equal(slice_head(buf_slice(&p->body), body_len), w.body));
+    hash_table_each(&w.d->sites, find_connection, &c);
+    answer = (enum delivery_no_copy)c->no_copy;
+    ck_assert_uint_eq(w.d->counters.bytes_hot, body_len);
+    world_close(&w);
+    return answer;
+}
+
+START_TEST(test_zero_copy)
+{
+    unsigned kept = 0;
+
+    ck_assert_int_eq(copies("10.0.1.1", 1000, 1), DELIVERY_NO_COPY_UNKNOWN); /* too small to ask */
+    ck_assert_int_eq(copies("127.0.0.1", 40000, 1), DELIVERY_COPY);
+    ck_assert_int_eq(copies("10.0.0.1", 40000, 1), DELIVERY_COPY);
+    /* The kernel says whether it has copied, here by chance: then it is not asked again. */
+    for (uint64_t seed = 1; seed <= 20; seed++)
+        kept += copies("10.0.1.1", 40000, seed) == DELIVERY_NO_COPY;
+    ck_assert(kept > 0 && kept < 20);
+}
+END_TEST
+
 Suite *remote_smtp_suite(void)
 {
     Suite *s = suite_create("remote_smtp");
@@ -322,6 +373,7 @@ Suite *remote_smtp_suite(void)
     tcase_add_loop_test(tc, test_mixture, 0, (int)ARRAY_LEN(mixtures));
     tcase_add_loop_test(tc, test_body, 0, (int)ARRAY_LEN(bodies));
     tcase_add_loop_test(tc, test_body_trouble, 0, (int)ARRAY_LEN(body_troubles));
+    tcase_add_test(tc, test_zero_copy);
     suite_add_tcase(s, tc);
     return s;
 }
