@@ -42,8 +42,10 @@ int main_version(const struct main_options *o)
     (void)o;
     buf_init(&text, 0);
     io_uring_describe(&text);
-    (void)printf("mailring %s\nkernel: %.*s\nbuild: %s, C%ld, optimised %s\n", MAILRING_VERSION,
-                 SLICE_ARG(buf_slice(&text)), __VERSION__, __STDC_VERSION__ / 100 % 100,
+    (void)printf("mailring %s\nkernel: %.*s (io_uring)\nlibraries: %s\n"
+                 "build: %s, C%ld, optimised %s, assertions on\n",
+                 MAILRING_VERSION, SLICE_ARG(buf_slice(&text)), MAILRING_LIBRARIES, __VERSION__,
+                 __STDC_VERSION__ / 100 % 100,
 #ifdef __OPTIMIZE__
                  "yes"
 #else
@@ -54,16 +56,21 @@ int main_version(const struct main_options *o)
     return EX_OK;
 }
 
+static void print_usage(FILE *to)
+{
+    (void)fprintf(to, "usage: mailring COMMAND [-c FILE] [options]\n\n");
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        (void)fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+    (void)fprintf(to, "\n  -c FILE               configuration (default " CONF_PATH_DEFAULT ")\n"
+                      "  --json                answer in JSON\n"
+                      "  --log-format=FORMAT   of serve: text (key=value) or json\n"
+                      "  --log-level=LEVEL     of serve: debug, info, notice, warning or error\n");
+}
+
 static int main_help(const struct main_options *o)
 {
     (void)o;
-    (void)printf("usage: mailring COMMAND [-c FILE] [options]\n\n");
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        (void)printf("  %-8s %s\n", commands[i].name, commands[i].help);
-    (void)printf("\n  -c FILE               configuration (default " CONF_PATH_DEFAULT ")\n"
-                 "  --json                answer in JSON\n"
-                 "  --log-format=FORMAT   of serve: text (key=value) or json\n"
-                 "  --log-level=LEVEL     of serve: debug, info, notice, warning or error\n");
+    print_usage(stdout);
     return EX_OK;
 }
 
@@ -141,7 +148,7 @@ int main(int argc, char **argv)
     int exit_code = EX_USAGE;
 
     if (argc < 2) {
-        (void)main_help(&o);
+        print_usage(stderr);
         return EX_USAGE;
     }
     o.words = calloc((size_t)argc, sizeof(*o.words));

@@ -254,6 +254,8 @@ static bool prepare_disk(struct serve *s)
 {
     if (!main_user_make_directory(&s->user, s->conf->spool, 0700))
         return give_up(s, EX_CANTCREAT);
+    if (!s->user.change && !main_user_may_write(s->conf->spool, "spool"))
+        return give_up(s, EX_CANTCREAT);
     if (!open_control(s))
         return false;
     if (!main_user_become(&s->user))

@@ -7,6 +7,9 @@
 /* Beyond this many clients that are being told 421, new ones are just closed. */
 enum { TURNED_AWAY_MAX = 256 };
 
+/* Without a message taken: enough for those who check addresses by RCPT and RSET, not for ever. */
+enum { IDLE_COMMANDS_MAX = 10000 };
+
 void server_shared_init(struct server_shared *shared, const struct conf *conf)
 {
     *shared = (struct server_shared){.conf = conf};
@@ -64,6 +67,7 @@ void server_listen(struct server *s, int fd, size_t listener)
         .message_size_max = l->conf->message_size,
         .recipients_max = (uint32_t)l->conf->recipients,
         .errors_max = (uint32_t)conf->limits.errors,
+        .idle_commands_max = IDLE_COMMANDS_MAX,
         .messages_max = (uint32_t)conf->limits.messages_per_connection,
         .bare_newline = l->conf->bare_newline == CONF_BARE_NEWLINE_REJECT
                             ? SMTP_BARE_NEWLINE_REJECT
