@@ -12,7 +12,7 @@
 #include "base_mem.h"
 #include "base_spsc.h"
 
-enum { LANE_CHUNKS = 256, CHUNK_MAX = 64 * 1024 };
+enum { LANE_CHUNKS = 4096, CHUNK_MAX = 64 * 1024, NAP_MS = 10, NAPS_BEFORE_SLEEP = 100 };
 
 /* What one thread has for the writer. */
 struct lane {
@@ -129,25 +129,43 @@ static bool write_chunks(void)
     return any;
 }
 
+/* While lines come the writer looks for them a hundred times a second, and nobody has to wake it: a
+ * wake-up costs more than the line. After a second of silence it sleeps until it is woken. */
+static void nap(void)
+{
+    const struct timespec time = {.tv_nsec = NAP_MS * 1000 * 1000};
+
+    (void)nanosleep(&time, NULL); /* cut short: a little sooner */
+}
+
+static void sleep_until_woken(void)
+{
+    atomic_store(&writer.asleep, true);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (write_chunks() || atomic_load(&writer.stop)) {
+        if (!atomic_exchange(&writer.asleep, false))
+            (void)sem_wait(&writer.wake); /* somebody has posted already */
+        return;
+    }
+    while (sem_wait(&writer.wake) != 0 && errno == EINTR)
+        continue;
+}
+
 static void *writer_main(void *unused)
 {
+    unsigned silent = 0;
+
     (void)unused;
     for (;;) {
         bool stop = atomic_load(&writer.stop);
 
-        if (write_chunks())
-            continue;
-        if (stop)
+        silent = write_chunks() ? 0 : silent + 1;
+        if (silent > 0 && stop)
             return NULL;
-        atomic_store(&writer.asleep, true);
-        atomic_thread_fence(memory_order_seq_cst);
-        if (write_chunks() || atomic_load(&writer.stop)) {
-            if (!atomic_exchange(&writer.asleep, false))
-                (void)sem_wait(&writer.wake); /* somebody has posted already */
-            continue;
-        }
-        while (sem_wait(&writer.wake) != 0 && errno == EINTR)
-            continue;
+        if (silent < NAPS_BEFORE_SLEEP)
+            nap();
+        else
+            sleep_until_woken();
     }
 }
 
