@@ -73,6 +73,8 @@ void queue_finish(struct queue *q); /* frees the entries; the messages stay in t
 struct queue_entry *queue_accept(struct queue *q, struct spool_message *m);
 /* End of a pass: dispatches what is ready, a bounded number. True if more is left to do now. */
 bool queue_step(struct queue *q);
+/* queue_step() would do something now. */
+bool queue_has_work(const struct queue *q);
 /* No more dispatching; what is out comes back. */
 void queue_stop(struct queue *q);
 

@@ -199,7 +199,8 @@ struct spool_outcome {
 };
 
 /* Records the outcomes (one record, in the next group commit) and updates *m. When no recipient is
- * left the message is freed: the caller has dropped it and its pins before. */
+ * left the message is gone: the caller forgets it first, m->owner included. Pins of others keep it
+ * readable, though no longer to be found, until the last of them is dropped. */
 void spool_outcomes(struct spool *s, struct spool_message *m, const struct spool_outcome *outcomes,
                     uint32_t count);
 

@@ -1,6 +1,7 @@
 /* queue: see the header. */
 #include "queue.h"
 
+#include "base_mem.h"
 #include "queue_reason_priv.h"
 
 enum { OUT_MAX_DEFAULT = 20000, DISPATCH_A_PASS = 256 };
@@ -120,24 +121,25 @@ struct queue_entry *queue_accept(struct queue *q, struct spool_message *m)
     return e;
 }
 
+bool queue_has_work(const struct queue *q)
+{
+    return !q->stopped && q->out < q->out_max && !list_empty(&q->ready);
+}
+
 bool queue_step(struct queue *q)
 {
     for (int i = 0; i < DISPATCH_A_PASS; i++) {
-        struct list *node;
         struct queue_entry *e;
 
-        if (q->stopped || q->out >= q->out_max)
+        if (!queue_has_work(q))
             return false;
-        node = list_pop_front(&q->ready);
-        if (node == NULL)
-            return false;
-        e = container_of(node, struct queue_entry, ready);
+        e = container_of(list_pop_front(&q->ready), struct queue_entry, ready);
         e->state = QUEUE_OUT;
         e->tasks_out = 1;
         q->out++;
         q->dispatch(q->context, e);
     }
-    return !list_empty(&q->ready);
+    return queue_has_work(q);
 }
 
 void queue_stop(struct queue *q)
@@ -145,22 +147,32 @@ void queue_stop(struct queue *q)
     q->stopped = true;
 }
 
+/* Its last recipient is about to be done: the spool frees it, or keeps it for those who read it. */
+static void forget_message(struct queue_entry *e)
+{
+    e->message->owner = NULL;
+    e->message = NULL;
+}
+
 /* The operator's wish, for every recipient that still waits. */
 static void entry_delete_recipients(struct queue_entry *e)
 {
     struct spool_message *m = e->message;
 
-    for (uint32_t i = 0, left = m->recipients_left; left > 0 && i < m->recipient_count; i++) {
-        struct spool_outcome gone = {.recipient = i,
-                                     .state = SPOOL_RECIPIENT_DELETED,
-                                     .text = SLICE_LITERAL("deleted by the operator")};
-        if (m->recipients[i].state != SPOOL_RECIPIENT_WAITING)
-            continue;
-        left--;
-        if (left == 0)
-            e->message = NULL; /* freed with its last recipient */
-        spool_outcomes(e->queue->spool, m, &gone, 1);
+    struct spool_outcome *gone = mem_calloc(m->recipients_left, sizeof(*gone));
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < m->recipient_count; i++) {
+        if (m->recipients[i].state == SPOOL_RECIPIENT_WAITING)
+            gone[count++] =
+                (struct spool_outcome){.recipient = i,
+                                       .state = SPOOL_RECIPIENT_DELETED,
+                                       .text = SLICE_LITERAL("deleted by the operator")};
     }
+    ASSERT(count == m->recipients_left);
+    forget_message(e);
+    spool_outcomes(e->queue->spool, m, gone, count);
+    mem_free(gone);
 }
 
 static void set_reason(struct queue_entry *e, struct slice text)
@@ -190,7 +202,7 @@ static void record_outcomes(struct queue_entry *e, const struct spool_outcome *o
     }
     ASSERT(ended <= m->recipients_left);
     if (ended == m->recipients_left)
-        e->message = NULL; /* the spool frees it in the call below */
+        forget_message(e);
     spool_outcomes(e->queue->spool, m, outcomes, count);
 }
 

@@ -346,6 +346,8 @@ void spool_unpin(struct spool *s, struct spool_message *m, struct spool_ref *ref
         }
     }
     *ref = (struct spool_ref){0};
+    if (m->pins == 0)
+        spool_message_unpinned(s, m);
 }
 
 /* ---- counters ----------------------------------------------------------------------------- */

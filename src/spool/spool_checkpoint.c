@@ -125,7 +125,7 @@ static uint32_t fill_part(struct spool_log *log, uint8_t *record, uint32_t room)
         size_t len = spool_part_entry_len(m->recipient_count, m->extent_count);
 
         /* A copy that compaction made since BEGIN stands in the log itself, and says where. */
-        if (!(m->spool_state & SPOOL_M_APPENDED)) {
+        if (!(m->spool_state & (SPOOL_M_APPENDED | SPOOL_M_DEAD))) {
             if (len > room - (size_t)(at - record))
                 break;
             at = put_entry(m, at);

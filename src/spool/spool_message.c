@@ -64,7 +64,7 @@ struct spool_message *spool_find(struct spool *s, uint64_t id)
 {
     struct hash_node *node = hash_table_find(&s->messages, hash_u64(id), match_id, &id);
 
-    return node ? of_node(node) : NULL;
+    return node && !(of_node(node)->spool_state & SPOOL_M_DEAD) ? of_node(node) : NULL;
 }
 
 void spool_message_insert(struct spool *s, struct spool_message *m)
@@ -82,7 +82,7 @@ static bool each_node(struct hash_node *node, void *context)
 {
     struct each *each = context;
 
-    return each->visit(of_node(node), each->context);
+    return (of_node(node)->spool_state & SPOOL_M_DEAD) || each->visit(of_node(node), each->context);
 }
 
 void spool_each(struct spool *s, bool (*visit)(struct spool_message *m, void *context),
@@ -99,17 +99,34 @@ void spool_message_cool(struct spool_message *m)
     list_remove(&m->in_slot);
 }
 
-void spool_message_kill(struct spool *s, struct spool_message *m, uint64_t ticket)
+static void bury(struct spool *s, struct spool_message *m, uint64_t ticket)
 {
-    ASSERT(m->pins == 0);
-    if (m->spool_state & SPOOL_M_MOVING)
-        spool_compact_forget(m->segment->log, m);
     hash_table_remove(&s->messages, &m->by_id);
-    s->counters.messages--;
     spool_message_unlink(m, ticket);
     if (m->hot)
         spool_message_cool(m);
     spool_message_free(s, m);
+}
+
+/* Whoever reads it (a listing of the queue) may finish: its bytes stay until the last pin goes. */
+void spool_message_kill(struct spool *s, struct spool_message *m, uint64_t ticket)
+{
+    if (m->spool_state & SPOOL_M_MOVING)
+        spool_compact_forget(m->segment->log, m);
+    s->counters.messages--;
+    if (m->pins > 0)
+        m->spool_state |= SPOOL_M_DEAD;
+    else
+        bury(s, m, ticket);
+}
+
+/* The ticket of its last outcome was given out before this one. */
+void spool_message_unpinned(struct spool *s, struct spool_message *m)
+{
+    const struct spool_log *log = m->segment->log;
+
+    if (m->spool_state & SPOOL_M_DEAD)
+        bury(s, m, log->ticket + log->deferred_count);
 }
 
 /* ---- outcomes ----------------------------------------------------------------------------- */

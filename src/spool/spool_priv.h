@@ -48,6 +48,7 @@ enum {
     SPOOL_M_STAYS = 4,    /* damaged or too large: compaction leaves it alone */
     SPOOL_M_MARK = 8,     /* recovery: seen since the checkpoint began */
     SPOOL_M_LOST = 16,    /* recovery: where it is said to be there is nothing */
+    SPOOL_M_DEAD = 32,    /* no recipient is left; somebody still reads it */
 };
 
 /* ---- staging ---- */
@@ -385,6 +386,7 @@ void spool_message_free(struct spool *s, struct spool_message *m); /* not linked
 void spool_message_insert(struct spool *s, struct spool_message *m);
 /* Its last recipient is done, or recovery dropped it. */
 void spool_message_kill(struct spool *s, struct spool_message *m, uint64_t ticket);
+void spool_message_unpinned(struct spool *s, struct spool_message *m); /* its last pin is gone */
 void spool_message_cool(struct spool_message *m); /* its slot will be reused */
 void spool_outcomes_step(struct spool_log *log);  /* deferred ones */
 

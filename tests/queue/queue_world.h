@@ -1,0 +1,49 @@
+/* queue_world: a queue over a real spool on the simulator; dispatched entries wait for the test's word. */
+#ifndef QUEUE_WORLD_H
+#define QUEUE_WORLD_H
+
+#include <check.h>
+
+#include "io_sim.h"
+#include "queue.h"
+
+enum { DISPATCHED_MAX = 512 };
+
+struct queue_world {
+    struct sim *sim;
+    struct sim_machine *machine;
+    struct io *io;
+    struct spool *spool;
+    struct wheel wheel;
+    struct queue queue;
+    struct conf conf;
+    struct queue_entry *out[DISPATCHED_MAX]; /* in order of dispatch, not yet settled */
+    unsigned out_count;
+    unsigned recovered;
+};
+
+/* Retry after 5m, 10m and then each hour, for a day; no jitter. The test may change w->conf first. */
+void queue_world_init(struct queue_world *w);
+/* `out_max`: see struct queue_options; 0: the default. */
+void queue_world_open(struct queue_world *w, uint32_t out_max);
+/* Ends cleanly; what is queued stays on the simulated disk. */
+void queue_world_stop(struct queue_world *w);
+/* All is given back. */
+void queue_world_close(struct queue_world *w);
+
+/* A pass, and a wait for what comes next, at most `ms`. */
+void queue_world_run_ms(struct queue_world *w, uint64_t ms);
+/* A stable message, accepted; its entry. */
+struct queue_entry *queue_world_message(struct queue_world *w, unsigned recipients);
+
+/* The one entry that is out: takes it off the list. */
+struct queue_entry *queue_world_take(struct queue_world *w);
+/* Settles it, all recipients that wait alike. `due_s` where they are to wait. */
+void queue_world_settle(struct queue_world *w, struct queue_entry *e,
+                        enum spool_recipient_state state, uint32_t due_s, const char *text);
+/* What delivery does with a failure for now. */
+void queue_world_defer(struct queue_world *w, struct queue_entry *e, const char *text);
+
+uint64_t queue_world_s(const struct queue_world *w); /* Unix time */
+
+#endif
