@@ -71,8 +71,8 @@ void queue_finish(struct queue *q); /* frees the entries; the messages stay in t
 
 /* A message that has just become stable, or was recovered. Sets message->owner. */
 struct queue_entry *queue_accept(struct queue *q, struct spool_message *m);
-/* End of a pass: dispatches what is ready, a bounded number. True if more is left to do now. */
-bool queue_step(struct queue *q);
+/* End of a pass: dispatches what is ready, a bounded number. */
+void queue_step(struct queue *q);
 /* queue_step() would do something now. */
 bool queue_has_work(const struct queue *q);
 /* No more dispatching; what is out comes back. */

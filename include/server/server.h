@@ -37,8 +37,8 @@ struct server_counters {
     uint64_t accepted;         /* messages answered 250 */
     uint64_t recipients;       /* of those */
     uint64_t refused_recipients;
-    uint64_t refused_messages;  /* after DATA */
-    uint64_t deferred_messages; /* 4yz after DATA: no room, failed sync */
+    uint64_t refused_messages;  /* 5yz to DATA or to the final dot */
+    uint64_t deferred_messages; /* 4yz to these: no room, failed sync */
     uint64_t bytes_in;          /* bodies */
 };
 
@@ -55,8 +55,10 @@ struct server;
 struct server *server_create(const struct server_options *options);
 /* Accepts on a listening socket, which it takes over; `listener` is its index in conf. */
 void server_listen(struct server *s, int fd, size_t listener);
-/* End of a pass: sessions whose turn was over go on. True if some have more to do now. */
-bool server_step(struct server *s);
+/* End of a pass: sessions whose turn was over go on. */
+void server_step(struct server *s);
+/* server_step() would do something now. */
+bool server_has_work(const struct server *s);
 /* Stops accepting; sessions end as soon as they are between messages, with 421; at `deadline_ms` those
  * that are left are cut off. */
 void server_stop(struct server *s, uint64_t deadline_ms);

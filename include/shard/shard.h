@@ -43,8 +43,8 @@ struct shard_options {
                               struct buf *out_error);
     void (*dns_stop)(struct dns *d); /* NULL: nothing is under way when no query is open */
     bool (*dns_idle)(const struct dns *d);
-    /* What else lives on this shard (the control socket): told when the shards have become quiet, and
-     * waited for. NULL: nothing. */
+    /* What else lives on this shard (the control socket): told when the shard's own work is over, and
+     * waited for; it may call other shards until then. NULL: nothing. */
     void (*guest_stop)(void *context);
     bool (*guest_idle)(void *context);
     void *context;

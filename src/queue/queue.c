@@ -126,20 +126,16 @@ bool queue_has_work(const struct queue *q)
     return !q->stopped && q->out < q->out_max && !list_empty(&q->ready);
 }
 
-bool queue_step(struct queue *q)
+void queue_step(struct queue *q)
 {
-    for (int i = 0; i < DISPATCH_A_PASS; i++) {
-        struct queue_entry *e;
+    for (int i = 0; i < DISPATCH_A_PASS && queue_has_work(q); i++) {
+        struct queue_entry *e = container_of(list_pop_front(&q->ready), struct queue_entry, ready);
 
-        if (!queue_has_work(q))
-            return false;
-        e = container_of(list_pop_front(&q->ready), struct queue_entry, ready);
         e->state = QUEUE_OUT;
         e->tasks_out = 1;
         q->out++;
         q->dispatch(q->context, e);
     }
-    return queue_has_work(q);
 }
 
 void queue_stop(struct queue *q)
@@ -158,7 +154,6 @@ static void forget_message(struct queue_entry *e)
 static void entry_delete_recipients(struct queue_entry *e)
 {
     struct spool_message *m = e->message;
-
     struct spool_outcome *gone = mem_calloc(m->recipients_left, sizeof(*gone));
     uint32_t count = 0;
 

@@ -77,7 +77,12 @@ void server_listen(struct server *s, int fd, size_t listener)
     net_listener_start(&l->net, s->o.io, s->o.wheel, fd, connection_accepted);
 }
 
-bool server_step(struct server *s)
+bool server_has_work(const struct server *s)
+{
+    return !list_empty(&s->runnable);
+}
+
+void server_step(struct server *s)
 {
     struct list now;
 
@@ -85,7 +90,6 @@ bool server_step(struct server *s)
     list_splice_back(&now, &s->runnable);
     for (struct list *node; (node = list_pop_front(&now)) != NULL;)
         session_step(container_of(node, struct session, runnable));
-    return !list_empty(&s->runnable);
 }
 
 static void stop_deadline(struct wheel_timer *timer)
@@ -93,7 +97,7 @@ static void stop_deadline(struct wheel_timer *timer)
     struct server *s = container_of(timer, struct server, stop_timer);
 
     LIST_EACH_SAFE(&s->sessions, node)
-    session_abort(container_of(node, struct session, node));
+    session_cut_off(container_of(node, struct session, node));
 }
 
 void server_stop(struct server *s, uint64_t deadline_ms)

@@ -65,6 +65,8 @@ struct session {
     struct server *server;
     struct transaction *tx; /* NULL between messages */
     uint64_t id;
+    uint64_t progress_ms; /* the client's last command, or last piece of a body */
+    uint64_t data_ms;     /* when DATA began, our own waits left out */
     uint64_t deadline_ms;
     struct wheel_timer timer;
     char *helo;
@@ -83,7 +85,10 @@ void session_begin(struct server_listener *listener, int fd);
 void session_step(struct session *s);
 /* The server stops: ends now if it is between messages. */
 void session_stop(struct session *s);
-void session_abort(struct session *s);
+/* Its time to end by itself is over. */
+void session_cut_off(struct session *s);
+/* The client had to wait for us: that is not its time. */
+void session_waited(struct session *s);
 void session_discard(struct session *s); /* io is gone */
 
 /* server_transaction.c: a message from MAIL to 250. Answers are given to the engine. */
@@ -94,7 +99,9 @@ void transaction_body(struct session *s);
 /* Hands on what waited for room. False: there is none yet. */
 bool transaction_flush(struct session *s);
 void transaction_commit(struct session *s);
-void transaction_end(struct session *s); /* forgets it; fine if there is none */
+/* Counts and logs a message that was refused, for good or for now, after its envelope was taken. */
+void transaction_refused(struct session *s, const struct smtp_reply *refusal);
+void transaction_end(struct session *s);     /* forgets it; fine if there is none */
 void transaction_discard(struct session *s); /* io and spool are gone */
 
 #endif

@@ -17,6 +17,10 @@ enum {
     COMMANDS_A_PASS = 64,   /* then it is the others' turn */
     UNSENT_MAX = 16 * 1024, /* a client that does not read its replies gets no new ones */
     LINGER_MS = 5000,       /* for the peer to see our last reply */
+    /* A body may take its time, but not for ever: after this long it must have come at this rate on
+     * average. Half of what an old modem does. */
+    PACE_GRACE_MS = 10 * 60 * 1000,
+    PACE_BYTES_A_SECOND = 128,
 };
 
 enum step { STEP_AGAIN, STEP_WAIT };
@@ -81,11 +85,9 @@ static void conn_closed(struct net_conn *c)
 
 /* Every wait has an end. The timer is not moved with each command: when it fires early, it is set to
  * what the deadline has become. */
-static void expect_by(struct session *s, uint64_t timeout_ms)
+static void expect_by(struct session *s, uint64_t deadline_ms)
 {
-    uint64_t now_ms = io_now_ms(s->server->o.io);
-
-    s->deadline_ms = now_ms + timeout_ms;
+    s->deadline_ms = deadline_ms;
     if (!wheel_timer_is_set(&s->timer) || s->timer.due_ms > s->deadline_ms)
         wheel_set(s->server->o.wheel, &s->timer, s->deadline_ms);
 }
@@ -99,7 +101,7 @@ static void session_close(struct session *s, const char *reason, bool linger)
     s->state = SESSION_CLOSING;
     transaction_end(s);
     net_conn_close(&s->conn, linger);
-    expect_by(s, LINGER_MS);
+    expect_by(s, io_now_ms(s->server->o.io) + LINGER_MS);
 }
 
 static void session_expired(struct wheel_timer *timer)
@@ -107,7 +109,7 @@ static void session_expired(struct wheel_timer *timer)
     struct session *s = container_of(timer, struct session, timer);
 
     if (io_now_ms(s->server->o.io) < s->deadline_ms) {
-        wheel_set(s->server->o.wheel, &s->timer, s->deadline_ms);
+        expect_by(s, s->deadline_ms);
         return;
     }
     switch ((enum session_state)s->state) {
@@ -116,21 +118,44 @@ static void session_expired(struct wheel_timer *timer)
         session_close(s, "timeout", true);
         return;
     case SESSION_ROOM:
-    case SESSION_COMMIT: /* we are the slow one */
-        expect_by(s, s->client.conf->limits.timeout.data);
-        return;
+    case SESSION_COMMIT: return; /* we are the slow one; the next step sets it again */
     case SESSION_CLOSING: net_conn_abort(&s->conn); return;
     }
 }
 
-/* How long the client may be silent now. */
-static uint64_t patience_ms(const struct session *s)
+/* Until when the client has to have done something. A deadline moves when a command is complete or a
+ * piece of a body has come, not with each octet; so a trickle ends where silence would. */
+static uint64_t patience_until_ms(const struct session *s)
 {
-    if (smtp_server_in_data(&s->smtp))
-        return s->client.conf->limits.timeout.data;
+    const struct conf_limits *limits = &s->client.conf->limits;
+    uint64_t grace_ms, silence_ms, pace_ms;
+
     if (!s->smtp.helo_given)
-        return s->client.conf->limits.timeout.greeting;
-    return s->client.conf->limits.timeout.command;
+        return s->progress_ms + limits->timeout.greeting;
+    if (!smtp_server_in_data(&s->smtp))
+        return s->progress_ms + limits->timeout.command;
+    grace_ms = limits->timeout.data > PACE_GRACE_MS ? limits->timeout.data : PACE_GRACE_MS;
+    silence_ms = s->progress_ms + limits->timeout.data;
+    pace_ms = s->data_ms + grace_ms + s->smtp.data_size * 1000 / PACE_BYTES_A_SECOND;
+    return silence_ms < pace_ms ? silence_ms : pace_ms;
+}
+
+/* The engine has taken a command, or more of a body. */
+static void note_progress(struct session *s, bool began_data)
+{
+    /* The greeting's time is for all that comes before HELO, whatever it is. */
+    if (s->smtp.helo_given)
+        s->progress_ms = io_now_ms(s->server->o.io);
+    if (began_data)
+        s->data_ms = s->progress_ms;
+}
+
+void session_waited(struct session *s)
+{
+    uint64_t now_ms = io_now_ms(s->server->o.io);
+
+    s->data_ms += now_ms - s->progress_ms;
+    s->progress_ms = now_ms;
 }
 
 static void check_helo(struct session *s)
@@ -155,19 +180,16 @@ static enum step session_intent(struct session *s, enum smtp_intent intent)
         return STEP_WAIT;
     case SMTP_REPLIED: return STEP_AGAIN;
     case SMTP_CHECK_HELO: check_helo(s); return STEP_AGAIN;
-    case SMTP_CHECK_MAIL:
-        if (s->server->stopping) {
-            smtp_server_close(&s->smtp, &reply_stopping, net_conn_out(&s->conn));
-            session_close(s, "shutdown", true);
-        } else {
-            transaction_begin(s);
-        }
-        return STEP_AGAIN;
+    case SMTP_CHECK_MAIL: transaction_begin(s); return STEP_AGAIN;
     case SMTP_CHECK_RCPT: transaction_add_recipient(s); return STEP_AGAIN;
     case SMTP_BEGIN_DATA: transaction_begin_data(s); return STEP_AGAIN;
     case SMTP_BODY: transaction_body(s); return STEP_AGAIN;
     case SMTP_END_DATA: transaction_commit(s); return STEP_AGAIN;
-    case SMTP_RESET: transaction_end(s); return STEP_AGAIN;
+    case SMTP_RESET:
+        if (smtp_server_in_data(&s->smtp))
+            transaction_refused(s, s->smtp.data_refusal);
+        transaction_end(s);
+        return STEP_AGAIN;
     case SMTP_QUIT: session_close(s, "quit", false); return STEP_AGAIN;
     case SMTP_CLOSE: session_close(s, "too many errors or messages", true); return STEP_AGAIN;
     }
@@ -178,6 +200,7 @@ static enum step session_command(struct session *s)
 {
     struct slice in = net_conn_input(&s->conn);
     size_t before = in.len;
+    uint64_t body_before;
     enum smtp_intent intent;
     enum step step;
 
@@ -192,9 +215,12 @@ static enum step session_command(struct session *s)
     }
     if (net_conn_unsent(&s->conn) > UNSENT_MAX)
         return STEP_WAIT; /* until the send completes */
+    body_before = s->smtp.data_size;
     intent = smtp_server_next(&s->smtp, &in, net_conn_out(&s->conn));
     /* The intent's slices lie in the input: it is consumed after they were used. */
     step = session_intent(s, intent);
+    if (intent != SMTP_NEED_INPUT || s->smtp.data_size > body_before)
+        note_progress(s, intent == SMTP_BEGIN_DATA);
     if (s->state != SESSION_CLOSING)
         net_conn_consume(&s->conn, before - in.len);
     return step;
@@ -209,6 +235,7 @@ static enum step session_room(struct session *s)
     if (!transaction_flush(s))
         return STEP_WAIT;
     s->state = SESSION_COMMAND;
+    session_waited(s);
     if (s->tx != NULL && s->tx->ended)
         transaction_commit(s);
     return STEP_AGAIN;
@@ -240,7 +267,8 @@ void session_step(struct session *s)
         list_push_back(&s->server->runnable, &s->runnable);
     if (s->state != SESSION_CLOSING) {
         net_conn_flush(&s->conn);
-        expect_by(s, patience_ms(s));
+        if (s->state == SESSION_COMMAND)
+            expect_by(s, patience_until_ms(s));
     }
 }
 
@@ -317,6 +345,7 @@ void session_begin(struct server_listener *listener, int fd)
     server->counters.sessions_total++;
     net_conn_init(&s->conn, server->o.io, fd, conn_ready, conn_closed);
     smtp_server_init(&s->smtp, &listener->smtp);
+    s->progress_ms = io_now_ms(server->o.io);
     if (io_addresses(server->o.io, fd, NULL, &peer) < 0
         || !io_addr_to_ip(&peer, &s->client.ip, &port)) {
         s->reason = "gone before it was accepted";
@@ -342,15 +371,19 @@ void session_stop(struct session *s)
     session_step(s); /* it sees that the server stops */
 }
 
-void session_abort(struct session *s)
+void session_cut_off(struct session *s)
 {
     if (s->closed)
         return;
-    if (s->reason == NULL)
-        s->reason = "cut off at shutdown";
-    s->state = SESSION_CLOSING;
-    transaction_end(s);
-    net_conn_abort(&s->conn);
+    switch ((enum session_state)s->state) {
+    case SESSION_COMMAND:
+    case SESSION_ROOM:
+        smtp_server_close(&s->smtp, &reply_stopping, net_conn_out(&s->conn));
+        session_close(s, "cut off at shutdown", true);
+        return;
+    case SESSION_COMMIT: return; /* the answer is near, and after it the session ends */
+    case SESSION_CLOSING: net_conn_abort(&s->conn); return;
+    }
 }
 
 void session_discard(struct session *s)

@@ -93,15 +93,16 @@ static bool keep_recipient(struct transaction *tx, struct slice text)
     return true;
 }
 
-static void log_refused(struct session *s, const struct smtp_reply *refusal)
+static void log_refused(struct session *s, const char *event, struct slice recipient,
+                        const struct smtp_reply *refusal)
 {
     struct log_record r;
 
-    log_begin(&r, LOG_INFO, "recipient-refused");
+    log_begin(&r, LOG_INFO, event);
     log_id(&r, "session", s->id);
     log_ip(&r, "client", &s->client.ip);
     log_slice(&r, "from", s->tx->sender);
-    log_slice(&r, "to", s->smtp.path.text);
+    log_slice(&r, "to", recipient);
     log_u64(&r, "code", refusal->code);
     log_slice(&r, "reply", refusal->text);
     log_end(&r);
@@ -113,7 +114,7 @@ void transaction_add_recipient(struct session *s)
 
     if (!policy_check_rcpt(&s->client, &s->smtp.path, &refusal)) {
         s->server->counters.refused_recipients++;
-        log_refused(s, &refusal);
+        log_refused(s, "recipient-refused", s->smtp.path.text, &refusal);
         smtp_server_answer(&s->smtp, &refusal, out_of(s));
         return;
     }
@@ -122,6 +123,15 @@ void transaction_add_recipient(struct session *s)
         return;
     }
     smtp_server_answer(&s->smtp, NULL, out_of(s));
+}
+
+void transaction_refused(struct session *s, const struct smtp_reply *refusal)
+{
+    if (refusal->code >= 500)
+        s->server->counters.refused_messages++;
+    else
+        s->server->counters.deferred_messages++;
+    log_refused(s, "message-refused", s->tx->recipients[0], refusal);
 }
 
 static void transaction_done(struct spool_writer *w, enum spool_result result);
@@ -161,6 +171,8 @@ void transaction_begin_data(struct session *s)
     if (refusal == NULL) {
         mail_header_init(&tx->header);
         add_trace(s);
+    } else {
+        transaction_refused(s, refusal);
     }
     smtp_server_answer(&s->smtp, refusal, out_of(s));
 }
@@ -170,8 +182,7 @@ static void refuse_body(struct session *s, const struct smtp_reply *refusal)
 {
     bool ended = s->tx->ended;
 
-    s->server->counters.refused_messages += refusal->code >= 500;
-    s->server->counters.deferred_messages += refusal->code < 500;
+    transaction_refused(s, refusal);
     transaction_end(s);
     if (ended)
         smtp_server_answer(&s->smtp, refusal, out_of(s));
@@ -319,11 +330,11 @@ static void transaction_done(struct spool_writer *w, enum spool_result result)
         log_accepted(s, w->message->id);
         (void)queue_accept(server->o.queue, w->message);
     } else {
-        server->counters.deferred_messages += result != SPOOL_TOO_BIG;
-        server->counters.refused_messages += result == SPOOL_TOO_BIG;
+        transaction_refused(s, reply_for(result));
     }
     if (s->state == SESSION_COMMIT) {
         s->state = SESSION_COMMAND;
+        session_waited(s);
         if (result == SPOOL_OK)
             answer_accepted(s, w->id);
         else

@@ -9,6 +9,7 @@ enum {
     STOP_GRACE_MS =
         10 * 1000,         /* for sessions and transactions under way when a stop is asked for */
     LETTERS_A_PASS = 1024, /* from one other shard */
+    MAILBOX_FULL_MS = 1,   /* until another try; the other one is busy, not asleep */
 };
 
 struct shard {
@@ -25,6 +26,7 @@ struct shard {
     _Atomic bool asleep;
     bool started;
     bool stopping;
+    bool guest_told; /* to stop */
     bool counted_quiet;
     bool resolver_stopped;
     uint64_t passes, posted, doorbells;
@@ -155,23 +157,17 @@ static void read_letter(struct shard *s, void *item, enum shard_item kind)
     UNREACHABLE();
 }
 
-/* True if more may be left. */
-static bool read_letters(struct shard *s)
+static void read_letters(struct shard *s)
 {
-    bool more = false;
-
     for (unsigned from = 0; from < s->group->count; from++) {
-        int left = LETTERS_A_PASS;
-        for (; left > 0; left--) {
+        for (int left = LETTERS_A_PASS; left > 0; left--) {
             enum shard_item kind;
             void *item = shard_mailbox_take(&s->inboxes[from], &kind);
             if (item == NULL)
                 break;
             read_letter(s, item, kind);
         }
-        more |= left == 0;
     }
-    return more;
 }
 
 static bool has_letters(const struct shard *s)
@@ -239,9 +235,20 @@ static void wake_others(struct shard *s)
     }
 }
 
+/* The guest asks other shards, so it ends while all of them still answer. */
+static bool guest_has_gone(struct shard *s)
+{
+    if (!s->guest_told) {
+        s->guest_told = true;
+        if (s->o.guest_stop != NULL)
+            s->o.guest_stop(s->o.context);
+    }
+    return s->o.guest_idle == NULL || s->o.guest_idle(s->o.context);
+}
+
 static void continue_stop(struct shard *s)
 {
-    if (!s->counted_quiet && server_idle(s->server) && s->queue.out == 0) {
+    if (!s->counted_quiet && server_idle(s->server) && s->queue.out == 0 && guest_has_gone(s)) {
         s->counted_quiet = true;
         if (atomic_fetch_add(&s->group->quiet, 1) + 1 == s->group->count)
             wake_others(s);
@@ -252,16 +259,13 @@ static void continue_stop(struct shard *s)
         spool_stop(s->spool);
         if (s->o.dns_stop != NULL)
             s->o.dns_stop(s->dns);
-        if (s->o.guest_stop != NULL)
-            s->o.guest_stop(s->o.context);
     }
 }
 
 bool shard_stopped(struct shard *s)
 {
     return s->stopping && s->resolver_stopped && spool_idle(s->spool)
-           && (s->o.dns_idle == NULL || s->o.dns_idle(s->dns))
-           && (s->o.guest_idle == NULL || s->o.guest_idle(s->o.context));
+           && (s->o.dns_idle == NULL || s->o.dns_idle(s->dns));
 }
 
 void shard_group_stop(struct shard_group *group)
@@ -282,24 +286,29 @@ static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
 
 uint64_t shard_pass(struct shard *s)
 {
-    bool more;
+    uint64_t next_ms;
 
     s->passes++;
     wheel_advance(&s->wheel, io_now_ms(s->o.io));
     if (!s->stopping && atomic_load_explicit(&s->group->stop, memory_order_relaxed))
         begin_stop(s);
-    more = read_letters(s);
-    more |= server_step(s->server);
+    read_letters(s);
+    server_step(s->server);
     if (s->started)
-        more |= queue_step(&s->queue);
+        queue_step(&s->queue);
     if (s->stopping)
         continue_stop(s);
-    /* Last, so that everything this pass has written is in one commit. */
+    /* Last, so that everything this pass has written is in one commit. What it has to say to writers
+     * may make work for the others again. */
     spool_step(s->spool);
-    more |= send_letters(s);
+    next_ms = earlier(wheel_next_ms(&s->wheel), spool_next_ms(s->spool));
+    if (send_letters(s))
+        next_ms = earlier(next_ms, io_now_ms(s->o.io) + MAILBOX_FULL_MS);
     if (s->group->pass_over != NULL)
         s->group->pass_over();
-    return more ? 0 : earlier(wheel_next_ms(&s->wheel), spool_next_ms(s->spool));
+    if (server_has_work(s->server) || (s->started && queue_has_work(&s->queue)))
+        return 0;
+    return next_ms;
 }
 
 void shard_wait(struct shard *s, uint64_t deadline_ms)

@@ -387,8 +387,8 @@ void spool_message_insert(struct spool *s, struct spool_message *m);
 /* Its last recipient is done, or recovery dropped it. */
 void spool_message_kill(struct spool *s, struct spool_message *m, uint64_t ticket);
 void spool_message_unpinned(struct spool *s, struct spool_message *m); /* its last pin is gone */
-void spool_message_cool(struct spool_message *m); /* its slot will be reused */
-void spool_outcomes_step(struct spool_log *log);  /* deferred ones */
+void spool_message_cool(struct spool_message *m);                      /* its slot will be reused */
+void spool_outcomes_step(struct spool_log *log);                       /* deferred ones */
 
 /* ---- spool_checkpoint ---- */
 void spool_checkpoint_step(struct spool_log *log);

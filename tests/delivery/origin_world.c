@@ -277,14 +277,13 @@ void origin_close(struct origin_world *w)
 static uint64_t work(struct origin_world *w)
 {
     uint64_t wheel_ms, spool_ms;
-    bool more;
 
     wheel_advance(&w->wheel, io_now_ms(w->io));
-    more = queue_step(&w->queue);
+    queue_step(&w->queue);
     spool_step(w->spool);
     if (w->d->maildirs_running > w->maildirs_most)
         w->maildirs_most = w->d->maildirs_running;
-    if (more)
+    if (queue_has_work(&w->queue))
         return 0;
     wheel_ms = wheel_next_ms(&w->wheel);
     spool_ms = spool_next_ms(w->spool);

@@ -77,8 +77,9 @@ void queue_world_run_ms(struct queue_world *w, uint64_t ms)
         uint64_t next;
 
         wheel_advance(&w->wheel, io_now_ms(w->io));
-        more = queue_step(&w->queue);
+        queue_step(&w->queue);
         spool_step(w->spool);
+        more = queue_has_work(&w->queue);
         if (io_now_ms(w->io) >= end && !more)
             return;
         next = earlier(wheel_next_ms(&w->wheel), spool_next_ms(w->spool));
