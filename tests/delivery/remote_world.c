@@ -55,7 +55,7 @@ static void open_spool(struct world *w)
         .batch_slots = 8,
         .batch_slot_len = 64 << 10,
         .extent_slots = 4,
-        .extent_slot_len = 32 << 10,
+        .extent_slot_len = 64 << 10,
         .recovered = recovered,
     };
     struct spool_recovery recovery;

@@ -39,7 +39,7 @@ struct world {
     uint64_t interval_ms;
     struct peer peers[WORLD_PEERS];
     unsigned peer_count;
-    unsigned peers_here; /* on our own machine */
+    unsigned peers_here;           /* on our own machine */
     struct spool_message *message; /* what tasks carry unless told otherwise */
     struct slice body;
     struct world_result *results;
