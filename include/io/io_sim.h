@@ -68,6 +68,12 @@ void sim_io_set_stepping(struct io *io, bool stepping);
  * without calls into io), its links are reset, and the file system keeps what a disk may keep. New ios
  * can be created at once. */
 void sim_machine_crash(struct sim_machine *machine);
+/* Of the machine's file ops that take place from now on, `count` fail with EIO after the first `after`
+ * went well, as if by write_error or read_error. With count UINT64_MAX they fail without any effect: the
+ * disk has gone, and a crash that follows finds what there was at that moment. True if an earlier such
+ * order had come to its point. */
+bool sim_machine_fail_ops(struct sim_machine *machine, uint64_t after, uint64_t count);
+uint64_t sim_machine_ops(const struct sim_machine *machine); /* file ops so far */
 /* Only the process dies (kill -9): the page cache survives, the links are closed or reset. */
 void sim_machine_kill(struct sim_machine *machine);
 

@@ -119,6 +119,15 @@ static bool has_space(struct sim_op *sop, size_t len)
     return growth == 0 || growth <= sim_disk_free(sop->io->machine);
 }
 
+/* Some sectors may have arrived, and what was dirty counts as clean. */
+static int write_error(struct sim_op *sop)
+{
+    write_bytes(sop, sop->len, true);
+    if (sop->op->op_flags & IO_WRITE_SYNC)
+        sim_inode_sync_failed(sop->handle->inode, sop->op->offset, sop->len);
+    return -EIO;
+}
+
 /* A write that goes wrong in some way; true if so. */
 static bool write_fails(struct sim_op *sop, size_t *len, int *res)
 {
@@ -127,10 +136,7 @@ static bool write_fails(struct sim_op *sop, size_t *len, int *res)
     uint64_t offset = sop->op->offset;
 
     if (sim_chance(sim, sim->options.write_error) && has_space(sop, *len)) {
-        write_bytes(sop, *len, true);
-        if (sop->op->op_flags & IO_WRITE_SYNC)
-            sim_inode_sync_failed(inode, offset, *len);
-        *res = -EIO;
+        *res = write_error(sop);
         return true;
     }
     if (!has_space(sop, *len)
@@ -160,26 +166,33 @@ static int do_write(struct sim_op *sop)
     return (int)len;
 }
 
+static int fsync_error(struct sim_op *sop)
+{
+    struct sim_inode *inode = sop->handle->inode;
+
+    if (inode->directory)
+        sim_dir_sync_failed(inode);
+    else
+        sim_inode_sync_failed(inode, 0, INT64_MAX);
+    return -EIO;
+}
+
 static int do_fsync(struct sim_op *sop)
 {
     struct sim *sim = sop->io->sim;
     struct sim_inode *inode = sop->handle->inode;
-    bool fails = sim_chance(sim, sim->options.write_error);
 
+    if (sim_chance(sim, sim->options.write_error))
+        return fsync_error(sop);
     if (inode->directory) {
-        if (fails)
-            sim_dir_sync_failed(inode);
-        else
-            sim_dir_sync(inode);
-    } else if (fails) {
-        sim_inode_sync_failed(inode, 0, INT64_MAX);
-    } else {
-        sim_inode_sync(inode);
-        /* ext4 happens to commit a new file's name along; nothing says that it must. */
-        if (sim_coin(sim))
-            sim_names_sync_inode(inode);
+        sim_dir_sync(inode);
+        return 0;
     }
-    return fails ? -EIO : 0;
+    sim_inode_sync(inode);
+    /* ext4 happens to commit a new file's name along; nothing says that it must. */
+    if (sim_coin(sim))
+        sim_names_sync_inode(inode);
+    return 0;
 }
 
 /* --- ops ----------------------------------------------------------------------------------------- */
@@ -209,13 +222,33 @@ static int do_op(struct sim_op *sop)
     UNREACHABLE();
 }
 
+/* See sim_machine_fail_ops(). */
+static bool is_to_fail(struct sim_machine *m)
+{
+    uint64_t number = m->file_ops++;
+
+    return number >= m->fail_from && number < m->fail_end;
+}
+
+static int fail_op(struct sim_op *sop)
+{
+    bool for_good = sop->io->machine->fail_end == UINT64_MAX;
+
+    if (!for_good && sop->kind == IO_WRITE && has_space(sop, sop->len)
+        && (sop->handle->open_flags & IO_OPEN_WRITE))
+        return write_error(sop);
+    if (!for_good && sop->kind == IO_FSYNC)
+        return fsync_error(sop);
+    return -EIO;
+}
+
 static void file_fire(struct sim *sim, struct sim_event *event)
 {
     struct sim_op *sop = container_of(event, struct sim_op, event);
 
     (void)sim;
     sim_op_check(sop); /* before its bytes are used */
-    sim_op_finish(sop, do_op(sop));
+    sim_op_finish(sop, is_to_fail(sop->io->machine) ? fail_op(sop) : do_op(sop));
 }
 
 static void check_aligned(struct sim_op *sop)

@@ -118,6 +118,21 @@ void sim_machine_crash(struct sim_machine *machine)
     sim_disk_crash(machine->disk);
 }
 
+bool sim_machine_fail_ops(struct sim_machine *machine, uint64_t after, uint64_t count)
+{
+    bool came = machine->fail_end > machine->fail_from && machine->file_ops > machine->fail_from;
+
+    machine->fail_from = machine->file_ops + after;
+    machine->fail_end =
+        count > UINT64_MAX - machine->fail_from ? UINT64_MAX : machine->fail_from + count;
+    return came;
+}
+
+uint64_t sim_machine_ops(const struct sim_machine *machine)
+{
+    return machine->file_ops;
+}
+
 void sim_machine_free(struct sim_machine *machine)
 {
     process_end(machine, false);

@@ -85,6 +85,8 @@ struct sim_machine {
     unsigned fd_count;
     uint16_t port_next;
     struct sim_disk *disk;
+    uint64_t file_ops;            /* that have taken place */
+    uint64_t fail_from, fail_end; /* those that fail, by this count */
 };
 
 struct sim_io {
