@@ -38,6 +38,8 @@ struct shard_options {
     unsigned number;
     struct io *io;
     uint64_t seed; /* 0: from io's entropy */
+    /* Sizes of the spool's memory; NULL: the defaults. Tests make them silly, and their io fits. */
+    const struct spool_options *staging;
     /* Makes the resolver once the shard's wheel exists; the shard destroys it. */
     struct dns *(*dns_create)(void *context, struct io *io, struct wheel *wheel,
                               struct buf *out_error);
@@ -72,6 +74,10 @@ void shard_destroy(struct shard *s, bool crashed);
 uint64_t shard_pass(struct shard *s);
 /* Sleeps in io_wait() until then, in agreement with the mailboxes. */
 void shard_wait(struct shard *s, uint64_t deadline_ms);
+/* The two halves of that agreement, for the simulator, where io_wait() does not sleep: from the first
+ * to the second call the others ring. Returns 0 if something has come already. */
+uint64_t shard_asleep(struct shard *s, uint64_t deadline_ms);
+void shard_awake(struct shard *s);
 /* Everything that a stop waits for is done. */
 bool shard_stopped(struct shard *s);
 

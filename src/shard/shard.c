@@ -87,7 +87,15 @@ static bool open_spool(struct shard *s, struct spool_recovery *out_recovery, str
         .recovered = recovered,
         .context = s,
     };
+    const struct spool_options *staging = s->o.staging;
 
+    if (staging != NULL) {
+        options.batch_slots = staging->batch_slots;
+        options.batch_slot_len = staging->batch_slot_len;
+        options.extent_slots = staging->extent_slots;
+        options.extent_slot_len = staging->extent_slot_len;
+        options.writer_memory_max = staging->writer_memory_max;
+    }
     s->spool = spool_open(s->o.io, &options, out_recovery, out_error);
     if (s->spool == NULL)
         return false;
@@ -311,16 +319,24 @@ uint64_t shard_pass(struct shard *s)
     return next_ms;
 }
 
+uint64_t shard_asleep(struct shard *s, uint64_t deadline_ms)
+{
+    if (deadline_ms == 0)
+        return 0;
+    atomic_store_explicit(&s->asleep, true, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+    return has_letters(s) ? 0 : deadline_ms;
+}
+
+void shard_awake(struct shard *s)
+{
+    atomic_store_explicit(&s->asleep, false, memory_order_relaxed);
+}
+
 void shard_wait(struct shard *s, uint64_t deadline_ms)
 {
-    if (deadline_ms > 0) {
-        atomic_store_explicit(&s->asleep, true, memory_order_relaxed);
-        atomic_thread_fence(memory_order_seq_cst);
-        if (has_letters(s))
-            deadline_ms = 0;
-    }
-    (void)io_wait(s->o.io, deadline_ms);
-    atomic_store_explicit(&s->asleep, false, memory_order_relaxed);
+    (void)io_wait(s->o.io, shard_asleep(s, deadline_ms));
+    shard_awake(s);
 }
 
 void shard_run(struct shard *s)
@@ -355,7 +371,7 @@ void shard_destroy(struct shard *s, bool crashed)
     }
     server_destroy(s->server, crashed);
     delivery_destroy(s->delivery, crashed);
-    if (s->dns != NULL && !crashed)
+    if (s->dns != NULL) /* the simulated one, after a crash: it has no part in io */
         dns_destroy(s->dns);
     for (unsigned i = 0; i < s->group->count; i++)
         shard_mailbox_finish(&s->inboxes[i]);
