@@ -5,14 +5,15 @@
  *
  * So a directory that exists proves that everything above it is durable, except for its own entry,
  * which is synced where the climb ends; and a `tmp` proves the whole mailbox. Another delivery that
- * finds it needs no check, whoever made it and whatever crash came between.
+ * finds it needs no check, whoever made it and whatever crash came between. (The climb only looks: a
+ * directory made on the way up would stand below one whose entry nobody has synced.)
  */
 #include <errno.h>
 
 #include "delivery_maildir_priv.h"
 
 enum make_state {
-    MAKE_CLIMBING,   /* mkdir of a prefix whose parent may be missing */
+    MAKE_CLIMBING,   /* whether a prefix is there */
     MAKE_ANCHORING,  /* sync of the directory that holds the one found or made */
     MAKE_DESCENDING, /* mkdir of the next prefix below */
     MAKE_PARTS,      /* mkdir of new, cur, tmp */
@@ -41,7 +42,10 @@ static void make_prefix(struct maildir_make *m, size_t len, enum make_state stat
     m->path.data[m->path.head + len] = '\0';
     m->state = (uint8_t)state;
     m->op.done = make_step;
-    io_mkdir(m->d->o.io, &m->op, (const char *)m->path.data + m->path.head, MODE);
+    if (state == MAKE_CLIMBING)
+        io_stat(m->d->o.io, &m->op, (const char *)m->path.data + m->path.head, &m->stat);
+    else
+        io_mkdir(m->d->o.io, &m->op, (const char *)m->path.data + m->path.head, MODE);
 }
 
 /* Length of the directory above the prefix of this length; "/" is its own. */
@@ -127,8 +131,11 @@ static void make_step(struct io_op *op)
     struct maildir_make *m = container_of(op, struct maildir_make, op);
     size_t above = parent_len(m, m->at);
 
-    if (m->state == MAKE_CLIMBING && op->res == -ENOENT && above < m->at) {
-        make_prefix(m, above, MAKE_CLIMBING);
+    if (m->state == MAKE_CLIMBING && op->res == -ENOENT) {
+        if (above > 1)
+            make_prefix(m, above, MAKE_CLIMBING);
+        else /* of "/" there is no doubt */
+            make_prefix(m, m->at, MAKE_DESCENDING);
     } else if (op->res < 0 && op->res != -EEXIST) {
         make_end(m, op->res);
     } else if (m->state == MAKE_PARTS) {

@@ -42,6 +42,7 @@ struct maildir_make {
     struct delivery *d;
     void (*done)(struct maildir_make *m, int error);
     struct io_op op;
+    struct io_stat stat;
     struct maildir_wait wait;
     struct buf path; /* of the directory that is being made, with NUL */
     size_t base_len; /* of the mailbox's own path */
