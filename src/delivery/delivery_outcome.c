@@ -37,13 +37,15 @@ static const char *status_name(enum delivery_status status)
 static void log_recipient(const struct delivery_task *t, const struct delivery_recipient *r,
                           uint32_t due_s)
 {
+    enum delivery_status status = (enum delivery_status)r->status;
     char due[DATE_TEXT_SIZE];
     struct log_record line;
 
-    if (!log_enabled(r->status == DELIVERY_POSTPONED ? LOG_DEBUG : LOG_INFO))
+    if (!log_enabled(status == DELIVERY_POSTPONED ? LOG_DEBUG : LOG_INFO))
         return;
-    log_begin(&line, r->status == DELIVERY_POSTPONED ? LOG_DEBUG : LOG_INFO,
-              status_name((enum delivery_status)r->status));
+    if (status == DELIVERY_FAILED && due_s != 0)
+        status = DELIVERY_DEFERRED; /* nobody could be told: it is not over yet */
+    log_begin(&line, status == DELIVERY_POSTPONED ? LOG_DEBUG : LOG_INFO, status_name(status));
     log_id(&line, "message", t->id);
     log_slice(&line, "from", t->sender);
     log_slice(&line, "to", r->address);
