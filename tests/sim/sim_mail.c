@@ -1,0 +1,352 @@
+/*
+ * sim_mail: a seed from its beginning to its end, and the program that runs many.
+ *
+ *   weather    faults, incidents; until the clients are done and nothing more is to happen
+ *   calm       no faults; until the queue has drained
+ *   stop       cleanly; everything is given back
+ *   reopen     (some seeds) the spool once more: nothing may be left in it
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base_log.h"
+#include "base_mem.h"
+#include "sim_mail.h"
+
+enum {
+    WEATHER_STEPS_MAX = 400 * 1000, /* then it calms down whatever the clients are at */
+    STEPS_MAX = 6 * 1000 * 1000,
+    STEPS_A_SECOND_MAX = 300 * 1000, /* of virtual time: more is a loop */
+};
+
+static struct world *current; /* for the log and for the last words of an assertion */
+
+void world_fail(struct world *w, const char *format, ...)
+{
+    va_list args;
+
+    fprintf(stderr, "sim_mail: seed %llu, step %llu, %llu ms: ", (unsigned long long)w->seed,
+            (unsigned long long)w->steps,
+            (unsigned long long)(w->sim != NULL ? world_now_ms(w) : 0));
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "\n");
+    if (w->clients != NULL) {
+        mx_print(w);
+        clients_print(w);
+    }
+    fprintf(stderr, "sim_mail: to see it again: --seed %llu --seeds 1 --verbose\n",
+            (unsigned long long)w->seed);
+    abort();
+}
+
+static void on_log(void *context, enum log_level level, struct slice line)
+{
+    struct world *w = current;
+
+    (void)context;
+    (void)level;
+    if (w == NULL)
+        return;
+    if (w->verbose)
+        fprintf(stderr, "%9llu %.*s", (unsigned long long)(world_now_ms(w) % 1000000000),
+                SLICE_ARG(line));
+    model_log(w, line);
+}
+
+/* ---- mailboxes ----------------------------------------------------------------------------- */
+
+struct mailbox {
+    struct world *w;
+    struct message *m;
+    uint32_t rcpt;
+    const char *path;
+};
+
+static bool read_file(void *context, const char *name)
+{
+    struct mailbox *box = context;
+    char path[256];
+    struct buf text;
+
+    buf_init(&text, 0);
+    (void)snprintf(path, sizeof(path), "%s/%s", box->path, name);
+    WORLD_CHECK(box->w, sim_file_read(box->w->mx.machine, path, &text), "cannot read %s", path);
+    model_file(box->w, box->m, box->rcpt, buf_slice(&text));
+    buf_finish(&text);
+    return true;
+}
+
+static void read_mailboxes(struct world *w)
+{
+    struct io *io = sim_io_create(w->mx.machine, 0);
+
+    for (uint32_t i = 0; i < w->model.message_count; i++) {
+        struct message *m = &w->model.messages[i];
+        for (uint32_t k = 0; k < m->rcpt_count; k++) {
+            char path[128];
+            struct mailbox box = {w, m, k, path};
+            if (m->rcpts[k].fate != FATE_MAILDIR)
+                continue;
+            (void)snprintf(path, sizeof(path), "/mail/box.test/r%u.%u/new", i, k);
+            (void)io_list(io, path, read_file, &box); /* it may never have been made */
+        }
+    }
+    io_destroy(io);
+}
+
+/* ---- phases -------------------------------------------------------------------------------- */
+
+/* A world that is busy while no time passes will never get anywhere. */
+static void check_pace(struct world *w)
+{
+    uint64_t second = world_now_ms(w) / 1000;
+
+    if (second != w->pace_second) {
+        w->pace_second = second;
+        w->pace_steps = w->steps;
+    }
+    WORLD_CHECK(w, w->steps - w->pace_steps < STEPS_A_SECOND_MAX, "P7: busy without an end");
+    WORLD_CHECK(w, w->steps < STEPS_MAX, "it does not end");
+}
+
+static void one_step(struct world *w)
+{
+    WORLD_CHECK(w, world_step(w), "nothing will ever happen again");
+    check_pace(w);
+    if (mx_look(w) && !w->ending)
+        mx_boot_later(w);
+}
+
+static void incident(struct world *w)
+{
+    enum incident kind;
+
+    do
+        kind = (enum incident)rand_below(&w->rand, INCIDENT_COUNT);
+    while ((w->plan.incident_kinds & 1u << kind) == 0);
+    if (w->verbose)
+        fprintf(stderr, "%9llu step %llu: incident %d\n", (unsigned long long)world_now_ms(w),
+                (unsigned long long)w->steps, (int)kind);
+    switch (kind) {
+    case INCIDENT_STOP: mx_stop(w); return;
+    case INCIDENT_CRASH:
+    case INCIDENT_KILL:
+        if (w->mx.state == MX_DOWN)
+            return;
+        mx_die(w, kind == INCIDENT_CRASH);
+        mx_boot_later(w);
+        return;
+    case INCIDENT_COUNT: break;
+    }
+    UNREACHABLE();
+}
+
+static void run_weather(struct world *w)
+{
+    uint32_t next = 0;
+    uint64_t at = w->steps;
+
+    while (w->steps < WEATHER_STEPS_MAX) {
+        if (next < w->plan.incident_count && w->steps >= at + w->plan.incident_steps[next]) {
+            incident(w);
+            at = w->steps;
+            next++;
+        }
+        if (next >= w->plan.incident_count && clients_done(w))
+            return;
+        if (clients_done(w) && mx_is_drained(w))
+            return; /* nothing is left for further incidents to spoil */
+        one_step(w);
+    }
+}
+
+static void run_calm(struct world *w)
+{
+    struct sim_options *o = sim_options(w->sim);
+    struct sim_options calm = sim_options_default();
+
+    calm.lent_strict = o->lent_strict;
+    calm.recv_buffers = o->recv_buffers;
+    calm.recv_buffer_len = o->recv_buffer_len;
+    calm.link_buffer_len = o->link_buffer_len;
+    calm.latency_max_us = o->latency_max_us;
+    *o = calm;
+    w->calm_ms = world_now_ms(w);
+    while (!clients_done(w) || !mx_is_drained(w))
+        one_step(w);
+}
+
+static void run_stop(struct world *w)
+{
+    w->ending = true;
+    mx_stop(w);
+    while (w->mx.state != MX_DOWN)
+        one_step(w);
+}
+
+static void run_reopen(struct world *w)
+{
+    mx_boot(w);
+    WORLD_CHECK(w, w->mx.recovered == 0, "P3: %llu messages have come back from an empty queue",
+                (unsigned long long)w->mx.recovered);
+    run_stop(w);
+}
+
+/* ---- a seed -------------------------------------------------------------------------------- */
+
+static void count(const struct world *w, struct run_result *out)
+{
+    out->trace = sim_trace_hash(w->sim);
+    out->steps = w->steps;
+    for (uint32_t i = 0; i < w->model.message_count; i++) {
+        const struct message *m = &w->model.messages[i];
+        out->accepted += m->state == MESSAGE_ACCEPTED;
+        for (uint32_t k = 0; k < m->rcpt_count; k++) {
+            out->delivered += m->rcpts[k].taken > 0;
+            out->bounced += m->rcpts[k].bounced > 0;
+        }
+    }
+}
+
+static void run(const struct run_options *options, struct run_result *out)
+{
+    struct world *w = mem_zalloc(sizeof(*w));
+
+    current = w;
+    w->seed = options->seed;
+    w->verbose = options->verbose;
+    rand_seed(&w->rand, options->seed);
+    plan_make(w);
+    if (w->verbose)
+        fprintf(stderr, "%.*s", SLICE_ARG(buf_slice(&w->plan.conf)));
+    w->sim = sim_create(options->seed, &w->plan.weather);
+    mx_init(w);
+    sinks_start(w);
+    clients_start(w);
+    mx_boot(w);
+    run_weather(w);
+    run_calm(w);
+    run_stop(w);
+    read_mailboxes(w);
+    model_check(w);
+    if (w->plan.reopen)
+        run_reopen(w);
+    WORLD_CHECK(w, sim_leaked_fds(w->sim) == 0, "P5: %u descriptors were left open",
+                sim_leaked_fds(w->sim));
+    *out = (struct run_result){0};
+    count(w, out);
+    sinks_finish(w);
+    clients_finish(w);
+    current = NULL;
+    sim_destroy(w->sim);
+    mx_finish(w);
+    plan_finish(&w->plan);
+    model_finish(&w->model);
+    mem_free(w);
+}
+
+/* ---- the program --------------------------------------------------------------------------- */
+
+struct arguments {
+    uint64_t seed, seeds, twice;
+    double seconds;
+    bool verbose, progress;
+};
+
+static double now_s(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static uint64_t number(const char *text)
+{
+    char *end;
+    uint64_t value = strtoull(text, &end, 0);
+
+    if (*end != '\0' || end == text) {
+        fprintf(stderr, "sim_mail: %s is not a number\n", text);
+        exit(2);
+    }
+    return value;
+}
+
+static struct arguments parse(int argc, char **argv)
+{
+    struct arguments a = {.seed = 1, .seeds = 1000, .twice = 10};
+
+    for (int i = 1; i < argc; i++) {
+        struct slice name = slice_str(argv[i]);
+        bool more = i + 1 < argc;
+        if (slice_equal(name, SLICE_LITERAL("--verbose"))) {
+            a.verbose = true;
+        } else if (slice_equal(name, SLICE_LITERAL("--progress"))) {
+            a.progress = true;
+        } else if (more && slice_equal(name, SLICE_LITERAL("--seed"))) {
+            a.seed = number(argv[++i]);
+        } else if (more && slice_equal(name, SLICE_LITERAL("--seeds"))) {
+            a.seeds = number(argv[++i]);
+        } else if (more && slice_equal(name, SLICE_LITERAL("--seconds"))) {
+            a.seconds = (double)number(argv[++i]);
+        } else if (more && slice_equal(name, SLICE_LITERAL("--twice"))) {
+            a.twice = number(argv[++i]);
+        } else {
+            fprintf(stderr, "usage: sim_mail [--seed N] [--seeds N] [--seconds N] [--twice N] "
+                            "[--progress] [--verbose]\n");
+            exit(2);
+        }
+    }
+    return a;
+}
+
+static void run_twice(const struct run_options *options)
+{
+    struct run_result one, two;
+
+    run(options, &one);
+    run(options, &two);
+    if (one.trace == two.trace)
+        return;
+    fprintf(stderr, "sim_mail: seed %llu: two runs differ: trace %016llx and %016llx\n",
+            (unsigned long long)options->seed, (unsigned long long)one.trace,
+            (unsigned long long)two.trace);
+    abort();
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a = parse(argc, argv);
+    struct run_result sum = {0};
+    double begin = now_s();
+    uint64_t done = 0;
+
+    printf("seed %llu\n", (unsigned long long)a.seed);
+    (void)fflush(stdout);
+    log_setup(LOG_INFO, LOG_TEXT, on_log, NULL);
+    for (; done < a.seeds && (a.seconds == 0 || now_s() - begin < a.seconds); done++) {
+        struct run_options options = {.seed = a.seed + done, .verbose = a.verbose};
+        struct run_result one;
+        if (done < a.twice && a.seeds > 1)
+            run_twice(&options);
+        if (a.progress)
+            fprintf(stderr, "at %llu\n", (unsigned long long)options.seed);
+        run(&options, &one);
+        sum.steps += one.steps;
+        sum.accepted += one.accepted;
+        sum.delivered += one.delivered;
+        sum.bounced += one.bounced;
+    }
+    printf("%llu seeds in %.1f s: %llu steps, %llu messages accepted, %llu recipients delivered, "
+           "%llu bounced\n",
+           (unsigned long long)done, now_s() - begin, (unsigned long long)sum.steps,
+           (unsigned long long)sum.accepted, (unsigned long long)sum.delivered,
+           (unsigned long long)sum.bounced);
+    return 0;
+}

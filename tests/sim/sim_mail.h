@@ -1,0 +1,272 @@
+/*
+ * sim_mail: the whole server in the simulator, against clients and next hops that behave badly, with
+ * faults and crashes, all of it from a seed. docs/simulator.md says how to run it.
+ *
+ *   sim_plan.c        what the seed has chosen: configuration, messages, weather, incidents
+ *   sim_model.c       what must hold of each message and recipient
+ *   sim_client.c      SMTP clients
+ *   sim_sink.c        next hops
+ *   sim_world_mail.c  machines, the server's shards, its ends and beginnings
+ *   sim_mail.c        a seed from its beginning to its end; the program
+ *
+ * Times of the model are of the simulator's monotonic clock, in ms.
+ */
+#ifndef SIM_MAIL_H
+#define SIM_MAIL_H
+
+#include "base_wheel.h"
+#include "conf.h"
+#include "dns_sim.h"
+#include "io_sim.h"
+#include "net_conn.h"
+#include "net_listener.h"
+#include "server.h"
+#include "shard.h"
+
+struct world;
+
+/* Where a world's ends are seen: says what is wrong, with seed and place, and ends the process. */
+_Noreturn void world_fail(struct world *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+#define WORLD_CHECK(w, condition, ...) ((condition) ? (void)0 : world_fail((w), __VA_ARGS__))
+
+/* ---- sim_model.c: what was sent, and what has become of it --------------------------------- */
+
+enum { RCPTS_MAX = 6, MESSAGES_MAX = 64, ADDRESS_SIZE = 64 };
+
+/* What the world does with mail for an address when nothing else goes wrong. */
+enum fate {
+    FATE_TAKE,
+    FATE_LATER,   /* 4yz a few times, then taken */
+    FATE_REFUSE,  /* 5yz */
+    FATE_NEVER,   /* 4yz each time */
+    FATE_MAILDIR, /* a file on the server's own disk */
+    FATE_DISCARD,
+    FATE_NOWHERE, /* no such domain, or one that takes no mail */
+    FATE_SILENT,  /* a domain whose name servers do not answer, or whose host does not exist */
+    FATE_REJECT,  /* refused in the session */
+    FATE_COUNT
+};
+
+struct rcpt {
+    char address[ADDRESS_SIZE];
+    uint8_t fate; /* enum fate */
+    uint8_t later;
+    bool admitted; /* 250 to its RCPT in the attempt that counts */
+    /* What the next hops have done. */
+    uint32_t taken;      /* answered 250, or lost the answer on its way */
+    uint32_t refused;    /* 5yz, or something that may be read as such */
+    uint32_t bounced;    /* notifications that name it */
+    uint32_t excuses;    /* for taking it once more: answers that did not get back */
+    uint64_t taken_ms;   /* the first time */
+    uint64_t bounced_ms; /* the first time */
+    /* What the server's log says. */
+    uint32_t said_delivered, said_bounced;
+    uint64_t said_bounced_ms;
+};
+
+enum message_state {
+    MESSAGE_WAITING,   /* not yet whole in anybody's hands */
+    MESSAGE_DOUBT,     /* the final dot was sent; what came of it is not known */
+    MESSAGE_ACCEPTED,  /* 250: it is the server's */
+    MESSAGE_REFUSED,   /* 5yz, or no recipient was admitted */
+    MESSAGE_ABANDONED, /* the client never sent it whole */
+};
+
+struct message {
+    uint32_t number;
+    uint8_t state;       /* enum message_state */
+    uint8_t sender_fate; /* FATE_TAKE, FATE_LATER, FATE_REFUSE */
+    uint8_t sender_later;
+    bool null_sender;
+    char sender[ADDRESS_SIZE];
+    uint32_t sender_refused; /* notifications that its sink has refused for good */
+    uint64_t said_accepted_ms, said_dropped_ms; /* by the log: taken; a notification given up */
+    struct rcpt rcpts[RCPTS_MAX];
+    uint32_t rcpt_count;
+    struct buf body; /* as it is to arrive */
+    struct buf wire; /* dot-stuffed, with the final dot */
+};
+
+struct model {
+    struct message messages[MESSAGES_MAX];
+    uint32_t message_count;
+};
+
+void model_finish(struct model *m);
+/* The recipient that an address stands for; NULL: none of ours. */
+struct rcpt *model_rcpt(struct model *m, struct slice address, struct message **out_message);
+/* The message whose sender this is. */
+struct message *model_sender(struct model *m, struct slice address);
+/* A next hop has the whole text; `will_answer` false: nobody will hear of it. */
+void model_take(struct world *w, struct slice sender, struct slice address, struct slice text,
+                bool will_answer);
+/* The answer to what was taken has been lost after all. */
+void model_excuse(struct world *w, struct slice address, struct slice text);
+void model_refuse(struct world *w, struct slice address);
+/* A line of the server's log. */
+void model_log(struct world *w, struct slice line);
+/* A file in the mailbox of this recipient. */
+void model_file(struct world *w, struct message *m, uint32_t rcpt, struct slice text);
+/* At the end: all of it. */
+void model_check(struct world *w);
+
+/* ---- sim_plan.c ---------------------------------------------------------------------------- */
+
+enum incident { INCIDENT_STOP, INCIDENT_CRASH, INCIDENT_KILL, INCIDENT_COUNT };
+
+enum { CLIENTS_MAX = 6, SINKS = 3, SHARDS_MAX = 3, INCIDENTS_MAX = 8 };
+
+/* Chances in 10,000. */
+struct sink_weather {
+    unsigned outage;               /* at a connection: 421 or nothing for a while */
+    unsigned drop;                 /* at any reply */
+    unsigned stall;                /* likewise */
+    unsigned slow;                 /* likewise: seconds */
+    unsigned temporary, permanent; /* at MAIL, DATA, the final dot */
+    unsigned lost;                 /* taken, and the reply is lost */
+};
+
+struct client_plan {
+    uint32_t first, count; /* of the messages */
+    bool pipelined, helo;
+    uint32_t chunk;  /* of the body a send */
+    unsigned vanish; /* chance in 10,000 an attempt */
+    unsigned stall;  /* likewise */
+    uint64_t start_ms;
+};
+
+struct plan {
+    unsigned shards;
+    uint64_t segment;
+    struct spool_options staging; /* sizes that are not the default */
+    uint64_t expire_ms, interval_max_ms;
+    uint64_t data_timeout_ms; /* of the next hops' reply to the final dot */
+    struct buf conf;
+    struct sim_options weather;
+    bool calm; /* no fault but the incidents */
+    struct sink_weather sinks;
+    unsigned dns_fail;
+    struct client_plan clients[CLIENTS_MAX];
+    uint32_t client_count;
+    uint64_t incident_steps[INCIDENTS_MAX]; /* after the one before */
+    uint32_t incident_count;
+    unsigned incident_kinds; /* a bit each */
+    bool reopen;             /* look at the spool once more at the end */
+};
+
+void plan_make(struct world *w);
+void plan_finish(struct plan *p);
+
+/* ---- sim_world_mail.c ---------------------------------------------------------------------- */
+
+/* Whoever owns an io: what is called when the world says that it is its turn. */
+struct actor {
+    void (*pass)(struct actor *a);
+};
+
+/* An io of its own with a wheel: clients, sinks, the world's own timers. */
+struct station {
+    struct actor actor;
+    struct world *world;
+    struct sim_machine *machine;
+    struct io *io;
+    struct wheel wheel;
+};
+void station_init(struct station *s, struct world *w, const char *ip);
+
+struct mx_shard {
+    struct actor actor;
+    struct world *world;
+    struct io *io;
+    struct shard *shard;
+    uint64_t deadline_ms;
+    bool done; /* its loop has ended */
+};
+
+enum mx_state { MX_DOWN, MX_UP, MX_STOPPING };
+
+struct mx {
+    struct sim_machine *machine;
+    enum mx_state state;
+    struct server_shared shared;
+    struct shard_group group;
+    struct shard *table[SHARDS_MAX];
+    struct mx_shard shards[SHARDS_MAX];
+    struct wheel_timer boot; /* on the world's station */
+    uint64_t recovered;      /* messages, at the last start */
+    uint64_t boots, boots_failed;
+    uint64_t passes;
+    uint64_t stop_ms; /* when it was asked to stop */
+};
+
+struct sinks;
+struct clients;
+
+struct world {
+    uint64_t seed;
+    struct rand rand; /* the scenario's choices */
+    struct sim *sim;
+    struct plan plan;
+    struct conf *conf;
+    struct model model;
+    struct dns_sim_zone *zone;
+    struct station keeper;
+    struct mx mx;
+    struct sinks *sinks;
+    struct clients *clients;
+    uint64_t steps;
+    uint64_t pace_second, pace_steps;
+    bool ending;      /* a stop is for good */
+    uint64_t calm_ms; /* since when nothing goes wrong any more; 0: not yet */
+    uint64_t crash_ms[INCIDENTS_MAX + 64];
+    uint32_t crash_count; /* kills included */
+    bool cut;             /* a stop has cut off transactions, for all that we know */
+    /* The exhaustive mode. */
+    uint64_t fail_op;
+    bool verbose;
+};
+
+uint64_t world_now_ms(const struct world *w);
+bool world_chance(struct world *w, unsigned of_ten_thousand);
+
+void mx_init(struct world *w);
+void mx_finish(struct world *w);
+/* Starts it, now; again after a pause if it cannot. */
+void mx_boot(struct world *w);
+void mx_boot_later(struct world *w);
+void mx_stop(struct world *w);                 /* as SIGTERM */
+void mx_die(struct world *w, bool power_lost); /* and comes back */
+/* After each step: ends what has stopped. True if it has just ended. */
+bool mx_look(struct world *w);
+/* Nothing is queued, and no session is open. */
+bool mx_is_drained(struct world *w);
+void mx_print(struct world *w);
+bool world_step(struct world *w); /* false: nothing will ever happen */
+
+/* ---- sim_client.c, sim_sink.c -------------------------------------------------------------- */
+
+void clients_start(struct world *w);
+bool clients_done(const struct world *w);
+void clients_print(const struct world *w); /* what they wait for */
+void clients_finish(struct world *w);
+
+void sinks_start(struct world *w);
+void sinks_finish(struct world *w);
+uint64_t sinks_connections(const struct world *w);
+
+/* ---- sim_mail.c ---------------------------------------------------------------------------- */
+
+struct run_options {
+    uint64_t seed;
+    uint64_t crash_at; /* exhaustive: the step of the one crash; 0: none */
+    uint64_t fail_op;  /* exhaustive: the file op that fails; 0: none */
+    bool fixed;        /* the small scenario of the exhaustive mode */
+    bool verbose;
+};
+
+struct run_result {
+    uint64_t trace, steps, ops, accepted, delivered, bounced;
+};
+
+#endif

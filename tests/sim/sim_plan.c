@@ -1,0 +1,343 @@
+/*
+ * sim_plan: what a seed chooses before anything happens. Each seed leaves most things plain and makes
+ * a few silly: a world in which everything is silly only shows that silly is slow.
+ */
+#include <stdio.h>
+
+#include "base_mem.h"
+#include "sim_mail.h"
+
+enum {
+    KIB = 1024,
+    BYTES_PLAIN = 192 * KIB, /* of all bodies, where bytes are cheap */
+    BYTES_TINY = 1500,       /* where each is an event */
+    TINY = 64,
+};
+
+#define SECOND UINT64_C(1000)
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+
+static uint64_t pick(struct rand *r, const uint64_t *values, size_t count)
+{
+    return values[rand_below(r, count)];
+}
+#define PICK(r, ...)                           \
+    pick((r), (const uint64_t[]){__VA_ARGS__}, \
+         sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
+
+/* ---- bodies -------------------------------------------------------------------------------- */
+
+static void add_line(struct rand *r, struct buf *body, size_t len)
+{
+    unsigned kind = (unsigned)rand_below(r, 8);
+
+    if (kind == 0)
+        (void)buf_append_byte(body, '.');
+    if (kind == 1)
+        (void)buf_append_str(body, "..");
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = (uint8_t)(' ' + rand_below(r, 95));
+        if (kind == 2)
+            c = (uint8_t)(0x80 + rand_below(r, 128));
+        (void)buf_append_byte(body, c);
+    }
+    (void)buf_append_str(body, "\r\n");
+}
+
+static void make_body(struct rand *r, struct message *m, size_t size)
+{
+    buf_init(&m->body, 0);
+    if (rand_chance(r, 3, 4) && size > 0) {
+        (void)buf_printf(&m->body, "From: <%s>\r\nSubject: %u\r\n", m->sender, m->number);
+        if (rand_chance(r, 3, 4))
+            (void)buf_append_str(&m->body, "\r\n");
+    }
+    while (buf_len(&m->body) < size) {
+        size_t left = size - buf_len(&m->body);
+        size_t len = rand_chance(r, 1, 16) ? rand_below(r, 4000) : rand_below(r, 80);
+        add_line(r, &m->body, len < left ? len : left);
+    }
+}
+
+static void make_wire(struct message *m)
+{
+    struct slice body = buf_slice(&m->body);
+    bool line_start = true;
+
+    buf_init(&m->wire, 0);
+    for (size_t i = 0; i < body.len; i++) {
+        if (line_start && body.data[i] == '.')
+            (void)buf_append_byte(&m->wire, '.');
+        (void)buf_append_byte(&m->wire, body.data[i]);
+        line_start = body.data[i] == '\n';
+    }
+    (void)buf_append_str(&m->wire, ".\r\n");
+}
+
+static size_t choose_size(struct rand *r, size_t left, bool tiny)
+{
+    size_t size;
+
+    switch (rand_below(r, 8)) {
+    case 0: size = 0; break;
+    case 1:
+    case 2: size = rand_below(r, 20000); break;
+    case 3: size = rand_chance(r, 1, 4) ? rand_below(r, BYTES_PLAIN) : 300; break;
+    default: size = rand_below(r, 2000); break;
+    }
+    if (tiny)
+        size %= 200;
+    return size < left ? size : left;
+}
+
+/* ---- messages ------------------------------------------------------------------------------ */
+
+static const char *domain_for(struct rand *r, enum fate fate)
+{
+    static const char *const sinks[] = {"a.test", "b.test", "one.mx.test", "two.mx.test",
+                                        "bare.mx.test"};
+    static const char *const nowhere[] = {"gone.mx.test", "null.mx.test"};
+    static const char *const silent[] = {"sick.mx.test", "dead.mx.test"};
+
+    switch (fate) {
+    case FATE_TAKE:
+    case FATE_LATER:
+    case FATE_REFUSE:
+    case FATE_NEVER: return sinks[rand_below(r, ARRAY_LEN(sinks))];
+    case FATE_MAILDIR: return "box.test";
+    case FATE_DISCARD: return "void.test";
+    case FATE_NOWHERE: return nowhere[rand_below(r, ARRAY_LEN(nowhere))];
+    case FATE_SILENT: return silent[rand_below(r, ARRAY_LEN(silent))];
+    case FATE_REJECT: return "no.test";
+    case FATE_COUNT: break;
+    }
+    UNREACHABLE();
+}
+
+static enum fate choose_fate(struct rand *r)
+{
+    static const enum fate common[] = {FATE_TAKE, FATE_TAKE, FATE_TAKE, FATE_LATER, FATE_MAILDIR};
+
+    if (rand_chance(r, 2, 3))
+        return common[rand_below(r, ARRAY_LEN(common))];
+    return (enum fate)rand_below(r, FATE_COUNT);
+}
+
+static void make_message(struct rand *r, struct message *m, uint32_t number, size_t size)
+{
+    static const enum fate senders[] = {FATE_TAKE, FATE_TAKE, FATE_TAKE, FATE_LATER, FATE_REFUSE};
+
+    m->number = number;
+    m->null_sender = rand_chance(r, 1, 8);
+    m->sender_fate = (uint8_t)senders[rand_below(r, ARRAY_LEN(senders))];
+    m->sender_later = (uint8_t)(1 + rand_below(r, 2));
+    if (!m->null_sender)
+        (void)snprintf(m->sender, sizeof(m->sender), "s%u@back.test", number);
+    m->rcpt_count = rand_chance(r, 1, 2) ? 1 : 1 + (uint32_t)rand_below(r, RCPTS_MAX);
+    for (uint32_t i = 0; i < m->rcpt_count; i++) {
+        struct rcpt *rcpt = &m->rcpts[i];
+        rcpt->fate = (uint8_t)choose_fate(r);
+        rcpt->later = (uint8_t)(1 + rand_below(r, 3));
+        (void)snprintf(rcpt->address, sizeof(rcpt->address), "r%u.%u@%s", number, i,
+                       domain_for(r, (enum fate)rcpt->fate));
+    }
+    make_body(r, m, size);
+    make_wire(m);
+}
+
+static void choose_messages(struct world *w, bool tiny)
+{
+    struct plan *p = &w->plan;
+    struct rand *r = &w->rand;
+    size_t left = tiny ? BYTES_TINY : BYTES_PLAIN;
+
+    p->client_count = 1 + (uint32_t)rand_below(r, CLIENTS_MAX);
+    for (uint32_t i = 0; i < p->client_count; i++) {
+        struct client_plan *c = &p->clients[i];
+        uint32_t most = rand_chance(r, 1, 8) ? 20 : 5;
+        c->first = w->model.message_count;
+        c->count = 1 + (uint32_t)rand_below(r, most);
+        if (c->count > MESSAGES_MAX - c->first)
+            c->count = MESSAGES_MAX - c->first;
+        c->pipelined = rand_chance(r, 1, 2);
+        c->helo = rand_chance(r, 1, 8);
+        c->chunk = (uint32_t)PICK(r, 1 + rand_below(r, 100), 4096, 60000);
+        c->vanish = rand_chance(r, 1, 4) ? 3000 : 0;
+        c->stall = rand_chance(r, 1, 6) ? 2000 : 0;
+        c->start_ms = rand_chance(r, 1, 2) ? 0 : rand_below(r, 20 * SECOND);
+        for (uint32_t k = 0; k < c->count; k++) {
+            struct message *m = &w->model.messages[w->model.message_count];
+            make_message(r, m, w->model.message_count, choose_size(r, left, tiny));
+            left -= buf_len(&m->body) < left ? buf_len(&m->body) : left;
+            w->model.message_count++;
+        }
+    }
+}
+
+/* ---- weather ------------------------------------------------------------------------------- */
+
+/* A chance that is mostly low. */
+static unsigned some(struct rand *r, unsigned most)
+{
+    return 1 + (unsigned)rand_below(r, most >> rand_below(r, 4));
+}
+
+static void choose_sinks(struct rand *r, struct sink_weather *s)
+{
+    if (rand_chance(r, 1, 3))
+        s->outage = some(r, 3000);
+    if (rand_chance(r, 1, 3))
+        s->drop = some(r, 1000);
+    if (rand_chance(r, 1, 4))
+        s->stall = some(r, 500);
+    if (rand_chance(r, 1, 3))
+        s->slow = some(r, 2000);
+    if (rand_chance(r, 1, 3))
+        s->temporary = some(r, 2000);
+    if (rand_chance(r, 1, 4))
+        s->permanent = some(r, 1000);
+    if (rand_chance(r, 1, 4))
+        s->lost = some(r, 2000);
+}
+
+static void choose_weather(struct world *w)
+{
+    struct plan *p = &w->plan;
+    struct rand *r = &w->rand;
+
+    p->calm = rand_chance(r, 1, 4);
+    if (p->calm) {
+        p->weather = sim_options_default();
+        p->weather.lent_strict = true;
+        p->weather.latency_max_us = PICK(r, 8, 400, 20000);
+        return;
+    }
+    p->weather = sim_options_from_seed(w->seed);
+    if (rand_chance(r, 1, 8))
+        p->weather.disk_bytes = rand_between(r, 2, 8) * KIB * KIB;
+    if (rand_chance(r, 2, 3))
+        choose_sinks(r, &p->sinks);
+    if (rand_chance(r, 1, 4))
+        p->dns_fail = some(r, 3000);
+}
+
+static void choose_incidents(struct plan *p, struct rand *r)
+{
+    if (rand_chance(r, 1, 5))
+        return;
+    p->incident_kinds = 1 + (unsigned)rand_below(r, (1u << INCIDENT_COUNT) - 1);
+    p->incident_count = 1 + (uint32_t)rand_below(r, rand_chance(r, 1, 4) ? INCIDENTS_MAX : 3);
+    /* Mostly soon after the one before, when everything is under way; sometimes much later. */
+    for (uint32_t i = 0; i < p->incident_count; i++)
+        p->incident_steps[i] = rand_below(r, (uint64_t)16 << rand_below(r, 10));
+}
+
+/* ---- configuration ------------------------------------------------------------------------- */
+
+static void write_retry(struct plan *p, struct rand *r)
+{
+    static const uint64_t units[] = {SECOND, 5 * SECOND, MINUTE, 10 * MINUTE, HOUR};
+    uint64_t unit = units[rand_below(r, ARRAY_LEN(units))];
+    unsigned count = 1 + (unsigned)rand_below(r, 3);
+
+    /* A clock that has gone back by hours makes as much more of them. */
+    if (p->weather.clock_jump > 0 && unit < 10 * MINUTE)
+        unit = 10 * MINUTE;
+    (void)buf_append_str(&p->conf, "retry { intervals = {");
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t interval_ms = unit * (1 + rand_below(r, 4)) * (i + 1);
+        p->interval_max_ms = interval_ms > p->interval_max_ms ? interval_ms : p->interval_max_ms;
+        (void)buf_printf(&p->conf, "%s\"%llus\"", i > 0 ? ", " : "",
+                         (unsigned long long)(interval_ms / SECOND));
+    }
+    p->expire_ms = p->interval_max_ms * (1 + rand_below(r, 12));
+    (void)buf_printf(&p->conf, "}  expire = \"%llus\"  jitter = %u }\n",
+                     (unsigned long long)(p->expire_ms / SECOND), (unsigned)PICK(r, 0, 10, 50));
+}
+
+static void write_route(struct plan *p, struct rand *r, const char *pattern, const char *to)
+{
+    (void)buf_printf(&p->conf, "route \"%s\" { to = %s", pattern, to);
+    if (rand_chance(r, 1, 3))
+        (void)buf_printf(&p->conf, "  connections = %u", (unsigned)PICK(r, 1, 2, 5));
+    if (rand_chance(r, 1, 4))
+        (void)buf_printf(&p->conf, "  messages_per_connection = %u", (unsigned)PICK(r, 1, 2, 10));
+    if (rand_chance(r, 1, 4))
+        (void)buf_printf(&p->conf, "  recipients_per_message = %u", (unsigned)PICK(r, 1, 2, 3));
+    if (rand_chance(r, 1, 8))
+        (void)buf_printf(&p->conf, "  messages_per_minute = %u", (unsigned)PICK(r, 1, 10, 100));
+    (void)buf_printf(&p->conf,
+                     "  timeout { connect = \"%us\" response = \"%us\" data = \"%llus\" "
+                     "idle = \"%us\" } }\n",
+                     (unsigned)PICK(r, 5, 30, 30), (unsigned)PICK(r, 10, 60, 300),
+                     (unsigned long long)(p->data_timeout_ms / SECOND),
+                     (unsigned)PICK(r, 1, 5, 60));
+}
+
+static void write_limits(struct plan *p, struct rand *r, bool tiny)
+{
+    (void)buf_append_str(&p->conf, "limits { connections = 64\n");
+    if (!p->calm && rand_chance(r, 1, 8))
+        (void)buf_printf(&p->conf, "  connections_per_client = %u\n", (unsigned)PICK(r, 1, 2, 5));
+    if (rand_chance(r, 1, 8))
+        (void)buf_printf(&p->conf, "  messages_per_connection = %u\n", (unsigned)PICK(r, 1, 2, 5));
+    if (rand_chance(r, 1, 8))
+        (void)buf_printf(&p->conf, "  queue = \"%uM\"\n", (unsigned)PICK(r, 4, 6, 12));
+    if (rand_chance(r, 1, 3) && !tiny)
+        (void)buf_printf(&p->conf,
+                         "  timeout { greeting = \"%us\" command = \"%us\" data = \"%us\" }\n",
+                         (unsigned)PICK(r, 5, 60, 300), (unsigned)PICK(r, 5, 60, 300),
+                         (unsigned)PICK(r, 5, 60, 600));
+    (void)buf_append_str(&p->conf, "}\n");
+}
+
+static void write_conf(struct plan *p, struct rand *r, bool tiny)
+{
+    static const char fixed[] = "hostname = \"mx.sim.test\"\n"
+                                "spool = \"/spool\"\n"
+                                "control = \"/run/control\"\n"
+                                "relay_from = {\"10.0.2.0/24\"}\n"
+                                "listener \"mx\" { address = {\"10.0.0.1:25\"} role = mx }\n"
+                                "domain \"box.test\" { to = \"maildir:/mail/%d/%u\" }\n"
+                                "domain \"void.test\" { to = \"discard\" }\n"
+                                "domain \"no.test\" { to = \"reject:nobody here\" }\n";
+
+    p->data_timeout_ms = PICK(r, 30, 60, 600) * SECOND;
+    (void)buf_append_str(&p->conf, fixed);
+    (void)buf_printf(&p->conf, "spool_segment = \"%lluK\"\n",
+                     (unsigned long long)(p->segment / KIB));
+    write_route(p, r, "a.test", "\"smtp://10.0.1.1:2525\"");
+    write_route(p, r, "b.test", "{\"smtp://10.0.1.9:2525\", \"smtp://10.0.1.2:2525\"}");
+    write_route(p, r, "back.test", "\"smtp://10.0.1.3:2525\"");
+    write_route(p, r, "*", "\"mx\"");
+    write_retry(p, r);
+    write_limits(p, r, tiny);
+}
+
+void plan_make(struct world *w)
+{
+    struct plan *p = &w->plan;
+    struct rand *r = &w->rand;
+    bool tiny;
+
+    buf_init(&p->conf, 0);
+    choose_weather(w);
+    tiny = p->weather.recv_buffer_len < TINY || p->weather.link_buffer_len < TINY;
+    p->shards = 1 + (unsigned)rand_below(r, SHARDS_MAX);
+    p->segment = PICK(r, 256, 256, 512, 1024) * KIB;
+    p->staging.batch_slots = (uint32_t)PICK(r, 4, 8, 32);
+    p->staging.batch_slot_len = (uint32_t)PICK(r, 32, 64, 128) * KIB;
+    p->staging.extent_slots = (uint32_t)PICK(r, 2, 4, 16);
+    p->staging.extent_slot_len = (uint32_t)PICK(r, 16, 64) * KIB;
+    p->staging.writer_memory_max = rand_chance(r, 1, 4) ? 256 * KIB : 0;
+    p->reopen = rand_chance(r, 1, 3);
+    write_conf(p, r, tiny);
+    choose_incidents(p, r);
+    choose_messages(w, tiny);
+}
+
+void plan_finish(struct plan *p)
+{
+    buf_finish(&p->conf);
+}
