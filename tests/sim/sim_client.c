@@ -371,7 +371,7 @@ static void answered_dot(struct client *c, struct expect e, unsigned code)
         c->tries = 0;
     } else if (code / 100 == 5) {
         e.message->state = MESSAGE_REFUSED;
-    } else if (o->write_error > 0 || w->fail_op > 0) {
+    } else if (o->write_error > 0 || w->options.fail_op > 0) {
         e.message->state = MESSAGE_DOUBT; /* a write that failed may be there all the same */
     } else {
         client_close(c);

@@ -1,5 +1,5 @@
 /*
- * sim_mail: a seed from its beginning to its end, and the program that runs many.
+ * sim_mail: a seed from its beginning to its end.
  *
  *   weather    faults, incidents; until the clients are done and nothing more is to happen
  *   calm       no faults; until the queue has drained
@@ -9,8 +9,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base_log.h"
 #include "base_mem.h"
@@ -39,12 +37,17 @@ void world_fail(struct world *w, const char *format, ...)
         mx_print(w);
         clients_print(w);
     }
-    fprintf(stderr, "sim_mail: to see it again: --seed %llu --seeds 1 --verbose\n",
+    fprintf(stderr, "sim_mail: to see it again: --seed %llu --seeds 1 --verbose",
             (unsigned long long)w->seed);
+    if (w->options.fixed)
+        fprintf(stderr, " --fixed --fail-op %llu --crash-at %llu --doom-at %llu%s",
+                (unsigned long long)w->options.fail_op, (unsigned long long)w->options.crash_at,
+                (unsigned long long)w->options.doom_at, w->options.kill ? " --kill" : "");
+    fprintf(stderr, "\n");
     abort();
 }
 
-static void on_log(void *context, enum log_level level, struct slice line)
+void sim_mail_log(void *context, enum log_level level, struct slice line)
 {
     struct world *w = current;
 
@@ -114,9 +117,22 @@ static void check_pace(struct world *w)
     WORLD_CHECK(w, w->steps < STEPS_MAX, "it does not end");
 }
 
+/* The exhaustive mode's one crash, wherever it comes. */
+static void crash_here(struct world *w)
+{
+    if (w->mx.state == MX_DOWN)
+        return;
+    w->died_at_end = w->ending;
+    mx_die(w, !w->options.kill);
+    if (!w->ending)
+        mx_boot_later(w);
+}
+
 static void one_step(struct world *w)
 {
     WORLD_CHECK(w, world_step(w), "nothing will ever happen again");
+    if (w->options.crash_at != 0 && w->steps == w->options.crash_at)
+        crash_here(w);
     check_pace(w);
     if (mx_look(w) && !w->ending)
         mx_boot_later(w);
@@ -165,6 +181,13 @@ static void run_weather(struct world *w)
     }
 }
 
+static void run_drain(struct world *w)
+{
+    w->ending = false;
+    while (!clients_done(w) || !mx_is_drained(w))
+        one_step(w);
+}
+
 static void run_calm(struct world *w)
 {
     struct sim_options *o = sim_options(w->sim);
@@ -177,8 +200,7 @@ static void run_calm(struct world *w)
     calm.latency_max_us = o->latency_max_us;
     *o = calm;
     w->calm_ms = world_now_ms(w);
-    while (!clients_done(w) || !mx_is_drained(w))
-        one_step(w);
+    run_drain(w);
 }
 
 static void run_stop(struct world *w)
@@ -203,6 +225,8 @@ static void count(const struct world *w, struct run_result *out)
 {
     out->trace = sim_trace_hash(w->sim);
     out->steps = w->steps;
+    out->ops = sim_machine_ops(w->mx.machine);
+    out->recovery_ops = w->mx.recovery_ops;
     for (uint32_t i = 0; i < w->model.message_count; i++) {
         const struct message *m = &w->model.messages[i];
         out->accepted += m->state == MESSAGE_ACCEPTED;
@@ -213,25 +237,36 @@ static void count(const struct world *w, struct run_result *out)
     }
 }
 
-static void run(const struct run_options *options, struct run_result *out)
+void sim_mail_run(const struct run_options *options, struct run_result *out)
 {
     struct world *w = mem_zalloc(sizeof(*w));
 
     current = w;
     w->seed = options->seed;
+    w->options = *options;
     w->verbose = options->verbose;
     rand_seed(&w->rand, options->seed);
-    plan_make(w);
+    if (options->fixed)
+        plan_make_fixed(w);
+    else
+        plan_make(w);
     if (w->verbose)
         fprintf(stderr, "%.*s", SLICE_ARG(buf_slice(&w->plan.conf)));
     w->sim = sim_create(options->seed, &w->plan.weather);
     mx_init(w);
+    if (options->fail_op > 0)
+        (void)sim_machine_fail_ops(w->mx.machine, options->fail_op - 1, 1);
     sinks_start(w);
     clients_start(w);
     mx_boot(w);
     run_weather(w);
     run_calm(w);
     run_stop(w);
+    if (w->died_at_end) { /* what it had not written down comes back */
+        mx_boot(w);
+        run_drain(w);
+        run_stop(w);
+    }
     read_mailboxes(w);
     model_check(w);
     if (w->plan.reopen)
@@ -248,105 +283,4 @@ static void run(const struct run_options *options, struct run_result *out)
     plan_finish(&w->plan);
     model_finish(&w->model);
     mem_free(w);
-}
-
-/* ---- the program --------------------------------------------------------------------------- */
-
-struct arguments {
-    uint64_t seed, seeds, twice;
-    double seconds;
-    bool verbose, progress;
-};
-
-static double now_s(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static uint64_t number(const char *text)
-{
-    char *end;
-    uint64_t value = strtoull(text, &end, 0);
-
-    if (*end != '\0' || end == text) {
-        fprintf(stderr, "sim_mail: %s is not a number\n", text);
-        exit(2);
-    }
-    return value;
-}
-
-static struct arguments parse(int argc, char **argv)
-{
-    struct arguments a = {.seed = 1, .seeds = 1000, .twice = 10};
-
-    for (int i = 1; i < argc; i++) {
-        struct slice name = slice_str(argv[i]);
-        bool more = i + 1 < argc;
-        if (slice_equal(name, SLICE_LITERAL("--verbose"))) {
-            a.verbose = true;
-        } else if (slice_equal(name, SLICE_LITERAL("--progress"))) {
-            a.progress = true;
-        } else if (more && slice_equal(name, SLICE_LITERAL("--seed"))) {
-            a.seed = number(argv[++i]);
-        } else if (more && slice_equal(name, SLICE_LITERAL("--seeds"))) {
-            a.seeds = number(argv[++i]);
-        } else if (more && slice_equal(name, SLICE_LITERAL("--seconds"))) {
-            a.seconds = (double)number(argv[++i]);
-        } else if (more && slice_equal(name, SLICE_LITERAL("--twice"))) {
-            a.twice = number(argv[++i]);
-        } else {
-            fprintf(stderr, "usage: sim_mail [--seed N] [--seeds N] [--seconds N] [--twice N] "
-                            "[--progress] [--verbose]\n");
-            exit(2);
-        }
-    }
-    return a;
-}
-
-static void run_twice(const struct run_options *options)
-{
-    struct run_result one, two;
-
-    run(options, &one);
-    run(options, &two);
-    if (one.trace == two.trace)
-        return;
-    fprintf(stderr, "sim_mail: seed %llu: two runs differ: trace %016llx and %016llx\n",
-            (unsigned long long)options->seed, (unsigned long long)one.trace,
-            (unsigned long long)two.trace);
-    abort();
-}
-
-int main(int argc, char **argv)
-{
-    struct arguments a = parse(argc, argv);
-    struct run_result sum = {0};
-    double begin = now_s();
-    uint64_t done = 0;
-
-    printf("seed %llu\n", (unsigned long long)a.seed);
-    (void)fflush(stdout);
-    log_setup(LOG_INFO, LOG_TEXT, on_log, NULL);
-    for (; done < a.seeds && (a.seconds == 0 || now_s() - begin < a.seconds); done++) {
-        struct run_options options = {.seed = a.seed + done, .verbose = a.verbose};
-        struct run_result one;
-        if (done < a.twice && a.seeds > 1)
-            run_twice(&options);
-        if (a.progress)
-            fprintf(stderr, "at %llu\n", (unsigned long long)options.seed);
-        run(&options, &one);
-        sum.steps += one.steps;
-        sum.accepted += one.accepted;
-        sum.delivered += one.delivered;
-        sum.bounced += one.bounced;
-    }
-    printf("%llu seeds in %.1f s: %llu steps, %llu messages accepted, %llu recipients delivered, "
-           "%llu bounced\n",
-           (unsigned long long)done, now_s() - begin, (unsigned long long)sum.steps,
-           (unsigned long long)sum.accepted, (unsigned long long)sum.delivered,
-           (unsigned long long)sum.bounced);
-    return 0;
 }

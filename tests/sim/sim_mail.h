@@ -7,13 +7,15 @@
  *   sim_client.c      SMTP clients
  *   sim_sink.c        next hops
  *   sim_world_mail.c  machines, the server's shards, its ends and beginnings
- *   sim_mail.c        a seed from its beginning to its end; the program
+ *   sim_mail.c        a seed from its beginning to its end
+ *   sim_main.c        the program: many seeds; one scenario with a fault at each place
  *
  * Times of the model are of the simulator's monotonic clock, in ms.
  */
 #ifndef SIM_MAIL_H
 #define SIM_MAIL_H
 
+#include "base_log.h"
 #include "base_wheel.h"
 #include "conf.h"
 #include "dns_sim.h"
@@ -24,6 +26,20 @@
 #include "shard.h"
 
 struct world;
+
+struct run_options {
+    uint64_t seed;
+    bool fixed; /* the small scenario of the exhaustive mode */
+    bool kill;  /* what happens at crash_at */
+    bool verbose;
+    uint64_t crash_at; /* the step of one crash; 0: none */
+    uint64_t fail_op;  /* the file op, from 1, that fails; 0: none */
+    uint64_t doom_at;  /* the file op of the second start after which nothing reaches the disk */
+};
+
+struct run_result {
+    uint64_t trace, steps, ops, recovery_ops, accepted, delivered, bounced;
+};
 
 /* Where a world's ends are seen: says what is wrong, with seed and place, and ends the process. */
 _Noreturn void world_fail(struct world *w, const char *format, ...)
@@ -156,6 +172,7 @@ struct plan {
 };
 
 void plan_make(struct world *w);
+void plan_make_fixed(struct world *w); /* nothing goes wrong, but some of everything happens */
 void plan_finish(struct plan *p);
 
 /* ---- sim_world_mail.c ---------------------------------------------------------------------- */
@@ -196,8 +213,8 @@ struct mx {
     struct wheel_timer boot; /* on the world's station */
     uint64_t recovered;      /* messages, at the last start */
     uint64_t boots, boots_failed;
-    uint64_t passes;
-    uint64_t stop_ms; /* when it was asked to stop */
+    uint64_t recovery_ops; /* file ops of the second start */
+    uint64_t stop_ms;      /* when it was asked to stop */
 };
 
 struct sinks;
@@ -222,8 +239,8 @@ struct world {
     uint64_t crash_ms[INCIDENTS_MAX + 64];
     uint32_t crash_count; /* kills included */
     bool cut;             /* a stop has cut off transactions, for all that we know */
-    /* The exhaustive mode. */
-    uint64_t fail_op;
+    bool died_at_end;
+    struct run_options options;
     bool verbose;
 };
 
@@ -257,16 +274,9 @@ uint64_t sinks_connections(const struct world *w);
 
 /* ---- sim_mail.c ---------------------------------------------------------------------------- */
 
-struct run_options {
-    uint64_t seed;
-    uint64_t crash_at; /* exhaustive: the step of the one crash; 0: none */
-    uint64_t fail_op;  /* exhaustive: the file op that fails; 0: none */
-    bool fixed;        /* the small scenario of the exhaustive mode */
-    bool verbose;
-};
-
-struct run_result {
-    uint64_t trace, steps, ops, accepted, delivered, bounced;
-};
+/* The server's log goes here. */
+void sim_mail_log(void *context, enum log_level level, struct slice line);
+/* Ends the process if something does not hold. */
+void sim_mail_run(const struct run_options *options, struct run_result *out);
 
 #endif

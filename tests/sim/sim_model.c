@@ -144,9 +144,9 @@ static uint64_t outcome_window_ms(const struct world *w)
     const struct sim_options *o = &w->plan.weather;
 
     if (o->write_error > 0 || o->no_space > 0 || o->disk_bytes > 0 || o->read_error > 0
-        || o->latency_spike > 0 || w->fail_op > 0)
+        || o->latency_spike > 0 || w->options.fail_op > 0)
         return UINT64_MAX / 2;
-    return 10 * 1000;
+    return w->plan.sinks.slow > 0 ? 40 * 1000 : 10 * 1000;
 }
 
 static void check_duplicate(struct world *w, const struct message *m, const struct rcpt *r)
@@ -218,6 +218,10 @@ static void take(struct world *w, struct slice sender, struct slice address, str
     struct message *m = NULL;
     struct rcpt *r = model_rcpt(&w->model, address, &m);
 
+    if (w->verbose)
+        fprintf(stderr, "%9llu %.*s takes %zu octets from <%.*s>\n",
+                (unsigned long long)(world_now_ms(w) % 1000000000), SLICE_ARG(address), text.len,
+                SLICE_ARG(sender));
     if (r == NULL) {
         WORLD_CHECK(w, sender.len == 0, "mail from %.*s to %.*s", SLICE_ARG(sender),
                     SLICE_ARG(address));
@@ -371,7 +375,8 @@ static void check_bounce(struct world *w, const struct message *m, const struct 
                     "P4: message %u bounced for %s, and the sender was not told", m->number,
                     r->address);
     if (r->bounced > 1 + r->excuses && w->plan.weather.conn_reset == 0 && !w->cut)
-        WORLD_CHECK(w, w->crash_count > 0 || w->fail_op > 0 || w->plan.weather.write_error > 0,
+        WORLD_CHECK(w,
+                    w->crash_count > 0 || w->options.fail_op > 0 || w->plan.weather.write_error > 0,
                     "P4: %u notifications about %s", r->bounced, r->address);
 }
 

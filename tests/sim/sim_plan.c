@@ -337,6 +337,64 @@ void plan_make(struct world *w)
     choose_messages(w, tiny);
 }
 
+/* ---- a scenario for the exhaustive mode ---------------------------------------------------- */
+
+static void add_fixed(struct world *w, size_t size, const enum fate *fates, uint32_t count)
+{
+    struct message *m = &w->model.messages[w->model.message_count];
+
+    m->rcpt_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        m->rcpts[i].fate = (uint8_t)fates[i];
+        m->rcpts[i].later = 1;
+        (void)snprintf(m->rcpts[i].address, ADDRESS_SIZE, "r%u.%u@%s", w->model.message_count, i,
+                       domain_for(&w->rand, fates[i]));
+    }
+    m->number = w->model.message_count++;
+    m->sender_fate = FATE_TAKE;
+    (void)snprintf(m->sender, ADDRESS_SIZE, "s%u@back.test", m->number);
+    make_body(&w->rand, m, size);
+    make_wire(m);
+}
+
+void plan_make_fixed(struct world *w)
+{
+    static const char conf[] =
+        "hostname = \"mx.sim.test\"  spool = \"/spool\"  spool_segment = \"256K\"\n"
+        "control = \"/run/control\"  relay_from = {\"10.0.2.0/24\"}\n"
+        "listener \"mx\" { address = {\"10.0.0.1:25\"} }\n"
+        "domain \"box.test\" { to = \"maildir:/mail/%d/%u\" }\n"
+        "domain \"void.test\" { to = \"discard\" }\n"
+        "route \"a.test\" { to = \"smtp://10.0.1.1:2525\" }\n"
+        "route \"b.test\" { to = {\"smtp://10.0.1.9:2525\", \"smtp://10.0.1.2:2525\"} }\n"
+        "route \"back.test\" { to = \"smtp://10.0.1.3:2525\" }\n"
+        "retry { intervals = {\"5s\"}  expire = \"20s\"  jitter = 0 }\n"
+        "limits { connections = 64 }\n";
+    struct plan *p = &w->plan;
+
+    *p = (struct plan){.shards = 2,
+                       .segment = 256 * KIB,
+                       .calm = true,
+                       .expire_ms = 20 * SECOND,
+                       .interval_max_ms = 5 * SECOND,
+                       .data_timeout_ms = 600 * SECOND,
+                       .weather = sim_options_default(),
+                       .reopen = true,
+                       .client_count = 2};
+    p->weather.lent_strict = true;
+    p->staging = (struct spool_options){.batch_slots = 4,
+                                        .batch_slot_len = 64 * KIB,
+                                        .extent_slots = 2,
+                                        .extent_slot_len = 16 * KIB};
+    (void)buf_append_str(&p->conf, conf);
+    add_fixed(w, 600, (enum fate[]){FATE_TAKE, FATE_MAILDIR}, 2);
+    add_fixed(w, 0, (enum fate[]){FATE_LATER, FATE_REFUSE}, 2);
+    add_fixed(w, 90 * KIB, (enum fate[]){FATE_TAKE, FATE_NOWHERE, FATE_MAILDIR}, 3);
+    add_fixed(w, 300, (enum fate[]){FATE_NEVER, FATE_DISCARD}, 2);
+    p->clients[0] = (struct client_plan){.first = 0, .count = 2, .pipelined = true, .chunk = 4096};
+    p->clients[1] = (struct client_plan){.first = 2, .count = 2, .chunk = 60000};
+}
+
 void plan_finish(struct plan *p)
 {
     buf_finish(&p->conf);

@@ -70,7 +70,6 @@ static void shard_turn(struct actor *a)
         return;
     shard_awake(s->shard);
     (void)io_wait(s->io, s->deadline_ms);
-    s->world->mx.passes++;
     s->deadline_ms = shard_asleep(s->shard, shard_pass(s->shard));
     if (s->deadline_ms == 0) /* at once: but each pass costs time */
         s->deadline_ms = 1;
@@ -167,10 +166,27 @@ static void listen_all(struct world *w)
     }
 }
 
+/* Sometimes the power goes while the server starts: from some point on nothing reaches the disk. (A
+ * start is one call, which a crash cannot end.) */
+static bool doom(struct world *w)
+{
+    uint64_t at = w->options.doom_at;
+
+    if (at > 0 && w->mx.boots == 2)
+        (void)sim_machine_fail_ops(w->mx.machine, at - 1, UINT64_MAX);
+    else if (!w->options.fixed && w->calm_ms == 0 && rand_chance(&w->rand, 1, 8))
+        (void)sim_machine_fail_ops(w->mx.machine, rand_below(&w->rand, 400), UINT64_MAX);
+    else
+        return false;
+    return true;
+}
+
 void mx_boot(struct world *w)
 {
     struct mx *mx = &w->mx;
     unsigned count = 1 + (unsigned)rand_below(&w->rand, SHARDS_MAX), opened;
+    bool doomed, died = false;
+    uint64_t ops;
 
     ASSERT(mx->state == MX_DOWN);
     if (mx->boots++ == 0)
@@ -180,13 +196,16 @@ void mx_boot(struct world *w)
         .conf = w->conf, .shared = &mx->shared, .count = count, .shards = mx->table};
     for (unsigned i = 0; i < count; i++)
         shard_prepare(w, i);
-    if (w->calm_ms == 0 && rand_chance(&w->rand, 1, 8))
-        sim_machine_fail_ops(mx->machine, rand_below(&w->rand, 400), UINT64_MAX);
+    doomed = doom(w);
+    ops = sim_machine_ops(mx->machine);
     opened = open_all(w);
+    if (mx->boots == 2)
+        mx->recovery_ops = sim_machine_ops(mx->machine) - ops;
+    if (doomed)
+        died = sim_machine_fail_ops(mx->machine, 0, 0);
     if (opened < count) {
-        bool died = sim_machine_fail_ops(mx->machine, 0, 0);
         mx->boots_failed++;
-        WORLD_CHECK(w, died || w->calm_ms == 0 || w->fail_op > 0,
+        WORLD_CHECK(w, died || w->calm_ms == 0 || w->options.fail_op > 0,
                     "the server does not start although nothing is wrong");
         if (died)
             sim_machine_crash(mx->machine);
@@ -196,7 +215,6 @@ void mx_boot(struct world *w)
         mx_boot_later(w);
         return;
     }
-    (void)sim_machine_fail_ops(mx->machine, 0, 0);
     listen_all(w);
     for (unsigned i = 0; i < count; i++) {
         struct mx_shard *s = &mx->shards[i];
