@@ -99,6 +99,8 @@ void delivery_stop(struct delivery *d, uint64_t deadline_ms);
 bool delivery_idle(const struct delivery *d);
 /* Idle; or, with crashed (simulator), in any state and without a call into io. NULL is fine. */
 void delivery_destroy(struct delivery *d, bool crashed);
+/* One that was on its way between shards when the power went. */
+void delivery_task_free(struct delivery_task *t);
 void delivery_counters(const struct delivery *d, struct delivery_counters *out);
 
 #endif

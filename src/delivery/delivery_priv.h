@@ -74,7 +74,6 @@ struct delivery {
  * bytes. task->sender, ->domain and the addresses are set with delivery_task_text(). */
 struct delivery_task *delivery_task_create(uint32_t recipient_count, size_t text_len);
 struct slice delivery_task_text(struct delivery_task *t, struct slice text, bool fold);
-void delivery_task_free(struct delivery_task *t);
 
 /* An outcome for one recipient, or (pending ones only) for all. `text` is copied, cut, and cleaned of
  * control characters. enhanced may be NULL. */

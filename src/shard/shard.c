@@ -360,6 +360,21 @@ void shard_rest(struct shard *s)
     }
 }
 
+/* After a crash: what nobody will read any more. */
+static void discard_letters(struct shard_mailbox *box)
+{
+    enum shard_item kind;
+    void *item;
+
+    do {
+        (void)shard_mailbox_publish(box); /* what waited for room, too */
+        while ((item = shard_mailbox_take(box, &kind)) != NULL) {
+            if (kind == SHARD_ITEM_TASK)
+                delivery_task_free(item); /* calls are their owners' */
+        }
+    } while (shard_mailbox_is_full(box));
+}
+
 void shard_destroy(struct shard *s, bool crashed)
 {
     if (s == NULL)
@@ -373,8 +388,11 @@ void shard_destroy(struct shard *s, bool crashed)
     delivery_destroy(s->delivery, crashed);
     if (s->dns != NULL) /* the simulated one, after a crash: it has no part in io */
         dns_destroy(s->dns);
-    for (unsigned i = 0; i < s->group->count; i++)
+    for (unsigned i = 0; i < s->group->count; i++) {
+        if (crashed)
+            discard_letters(&s->inboxes[i]);
         shard_mailbox_finish(&s->inboxes[i]);
+    }
     mem_free(s->inboxes);
     s->group->shards[s->o.number] = NULL;
     mem_free(s);
