@@ -538,9 +538,14 @@ bool spool_batch_idle(const struct spool_log *log)
     /* What a failed disk did not take is not going to be waited for at the end. */
     if (log->failed && log->spool->stopping)
         return true;
-    return !log->open && list_empty(&log->closed) && list_empty(&log->extents)
-           && list_empty(&log->requeue) && list_empty(&log->submitted) && list_empty(&log->deferred)
-           && list_empty(&log->commits) && !header_is_due(log);
+    if (!list_empty(&log->closed) || !list_empty(&log->extents) || !list_empty(&log->requeue)
+        || !list_empty(&log->submitted) || !list_empty(&log->deferred)
+        || !list_empty(&log->commits))
+        return false;
+    /* Nor what only a header would have said: the next start finds out for itself. */
+    if (log->spool->stopping)
+        return !log->open || log->open->records == 0;
+    return !log->open && !header_is_due(log);
 }
 
 /* ---- the end ------------------------------------------------------------------------------ */

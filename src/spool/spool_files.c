@@ -538,7 +538,7 @@ uint64_t spool_files_next_ms(const struct spool_log *log)
 {
     bool short_of = spool_free_segments(log) < free_target(log) || wants_next(log);
 
-    if (!short_of || log->job.kind != JOB_NONE || log->spool->stopping)
+    if (!short_of || log->job.kind != JOB_NONE || (log->spool->stopping && !needs_place(log)))
         return UINT64_MAX;
     uint64_t now = io_now_ms(log->spool->io);
     /* Refused by the limit: only death brings room, but looking costs nothing. */
