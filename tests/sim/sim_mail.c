@@ -16,6 +16,7 @@
 
 enum {
     WEATHER_STEPS_MAX = 400 * 1000, /* then it calms down whatever the clients are at */
+    BOOTS_FAILED_MAX = 10,          /* likewise */
     STEPS_MAX = 6 * 1000 * 1000,
     STEPS_A_SECOND_MAX = 300 * 1000, /* of virtual time: more is a loop */
 };
@@ -167,7 +168,7 @@ static void run_weather(struct world *w)
     uint32_t next = 0;
     uint64_t at = w->steps;
 
-    while (w->steps < WEATHER_STEPS_MAX) {
+    while (w->steps < WEATHER_STEPS_MAX && w->mx.boots_failed < BOOTS_FAILED_MAX) {
         if (next < w->plan.incident_count && w->steps >= at + w->plan.incident_steps[next]) {
             incident(w);
             at = w->steps;

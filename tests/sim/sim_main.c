@@ -38,9 +38,10 @@ _Noreturn static void usage(void)
 
 static uint64_t number(const char *text)
 {
-    uint64_t value;
+    char *end = NULL;
+    uint64_t value = text != NULL ? strtoull(text, &end, 0) : 0; /* also 0x and a commit's name */
 
-    if (text == NULL || !slice_to_u64(slice_str(text), &value))
+    if (text == NULL || end == text || *end != '\0')
         usage();
     return value;
 }

@@ -233,6 +233,7 @@ void mx_boot_later(struct world *w)
 {
     uint64_t pause_ms = rand_below(&w->rand, (uint64_t)BOOT_PAUSE_MS >> rand_below(&w->rand, 16));
 
+    pause_ms += 1000 * w->mx.boots_failed;
     wheel_set(&w->keeper.wheel, &w->mx.boot, world_now_ms(w) + pause_ms);
     io_wake(w->keeper.io, w->keeper.io);
 }
