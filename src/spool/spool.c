@@ -175,13 +175,13 @@ static bool open_logs(struct spool *s, struct spool_recovery *out, struct buf *o
 
     if (error)
         return false;
-    s->own = spool_log_open(s, (uint16_t)o->shard, true, false, out, out_error, &error);
+    s->own = spool_log_open(s, (uint16_t)o->shard, SPOOL_LOG_OWN, out, out_error, &error);
     if (!s->own)
         return false;
     error = spool_directories(s->io, o->path, &numbers, &count);
     for (size_t i = 0; i < count && !error; i++) {
         if (numbers[i] != o->shard && numbers[i] % o->shards == o->shard)
-            (void)spool_log_open(s, numbers[i], false, false, out, out_error, &error);
+            (void)spool_log_open(s, numbers[i], SPOOL_LOG_ADOPTED, out, out_error, &error);
     }
     mem_free(numbers);
     if (!error) {

@@ -528,7 +528,8 @@ void spool_batch_step(struct spool_log *log)
 
 uint64_t spool_batch_next_ms(const struct spool_log *log)
 {
-    return log->failed && log->in_flight == 0 ? log->failed_until_ms : UINT64_MAX;
+    /* Once that time is over it waits for a place, which is the business of files. */
+    return failed_rests(log) && log->in_flight == 0 ? log->failed_until_ms : UINT64_MAX;
 }
 
 bool spool_batch_idle(const struct spool_log *log)

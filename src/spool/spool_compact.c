@@ -71,8 +71,9 @@ static bool affordable(const struct spool_log *log, uint64_t bytes)
         return false;
     uint64_t left = log->active->size - log->active->fill;
 
+    /* With the reserve alone, not so much that outcomes have to turn to it. */
     return spool_free_segments(log) > spool_reserve(log)
-           || bytes + log->queued_bytes + log->state_bytes + 2 * SPOOL_BLOCK <= left;
+           || bytes + log->queued_bytes + log->state_bytes + log->active->size / 4 <= left;
 }
 
 static struct spool_message *next_of(struct list *l)

@@ -7,6 +7,8 @@
 
 #include "spool_priv.h"
 
+enum { CONTINUE_LEN = 16 << 10 };
+
 struct listing {
     uint64_t *numbers, *spares;
     size_t number_count, spare_count;
@@ -114,6 +116,7 @@ static void report_file(const struct spool_log *log, const char *path, const cha
 {
     struct log_record r;
 
+    spool_finding(log->spool, "%s: %s", path, what);
     log_begin(&r, LOG_ERROR, "spool_file");
     log_u64(&r, "log", log->number);
     log_str(&r, "path", path);
@@ -181,7 +184,6 @@ static int open_segment(struct spool_log *log, uint64_t number, bool offline,
     struct spool_segment *seg =
         spool_segment_create(log, number, fd, (uint32_t)(size / SPOOL_BLOCK * SPOOL_BLOCK));
     seg->empty = true;
-    seg->fill = seg->size;
     error = read_header(log, seg, path, out, out_error);
     if (error) {
         io_close_now(io, fd);
@@ -360,17 +362,37 @@ static struct spool_log *log_create(struct spool *s, uint16_t number, bool own)
     return log;
 }
 
-struct spool_log *spool_log_open(struct spool *s, uint16_t number, bool own, bool offline,
+/* A full disk gave no segment, and the reserve is used up. Outcomes must go somewhere, or nothing will
+ * ever make room: into the last segment, behind everything that is in it. */
+static void continue_last(struct spool_log *log)
+{
+    struct spool_segment *last = container_of(log->segments.prev, struct spool_segment, node);
+    struct log_record r;
+
+    if (list_empty(&log->segments) || !last->header_ok || last->bad
+        || last->size - last->fill < CONTINUE_LEN)
+        return;
+    log->active = last;
+    log_begin(&r, LOG_WARNING, "spool_continues");
+    log_u64(&r, "log", log->number);
+    log_u64(&r, "segment", last->number);
+    log_u64(&r, "offset", last->fill);
+    log_str(&r, "what", "the disk is full: the last segment is used on");
+    log_end(&r);
+}
+
+struct spool_log *spool_log_open(struct spool *s, uint16_t number, enum spool_log_mode mode,
                                  struct spool_recovery *out, struct buf *out_error, int *out_errno)
 {
+    bool own = mode == SPOOL_LOG_OWN, offline = !own && mode != SPOOL_LOG_ADOPTED;
     struct spool_log *log = log_create(s, number, own);
     int error = open_directory(log, offline, out_error);
 
-    if (!error)
+    if (!error && mode != SPOOL_LOG_DUMP)
         error = take_lock(log, offline, out_error);
     if (!error)
         error = open_files(log, offline, out, out_error);
-    if (!error)
+    if (!error && mode != SPOOL_LOG_DUMP)
         error = spool_recover(log, out, out_error);
     if (!error && !offline && (error = await_fsync(s->io, log->dir_fd)) < 0)
         (void)fail(error, out_error, log->path, "cannot be synced");
@@ -389,8 +411,8 @@ struct spool_log *spool_log_open(struct spool *s, uint16_t number, bool own, boo
         log->check.wanted = log->segment_count > 1 || log->spare_count > 0
                             || !list_empty(&log->odd_spares); /* leaves one small segment behind */
     /* Without a segment (no space) what is queued is delivered all the same. */
-    if (own)
-        (void)spool_files_await_next(log);
+    if (own && !spool_files_await_next(log) && log->no_space)
+        continue_last(log);
     return log;
 }
 

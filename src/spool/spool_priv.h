@@ -313,6 +313,9 @@ struct spool {
     bool stopping;
     uint8_t *zeros; /* SPOOL_FILL_LEN */
     struct spool_counters counters;
+    /* Findings of recovery go here too: spool_verify(). */
+    void (*line)(void *context, const char *text);
+    void *line_context;
 };
 
 /* ---- spool_staging ---- */
@@ -434,14 +437,23 @@ int spool_read_await(struct io *io, int fd, void *data, uint32_t len, uint64_t o
 
 /* Rebuilds log->... and the messages from log->segments, whose headers have been read. */
 int spool_recover(struct spool_log *log, struct spool_recovery *out, struct buf *out_error);
-/* What the directory holds, made if missing; offline: only looks. */
-struct spool_log *spool_log_open(struct spool *s, uint16_t number, bool own, bool offline,
+/* What the directory holds; made if missing, in order to serve. */
+enum spool_log_mode {
+    SPOOL_LOG_OWN,
+    SPOOL_LOG_ADOPTED,
+    SPOOL_LOG_VERIFY, /* only looks, under the lock */
+    SPOOL_LOG_DUMP,   /* without it, and without messages */
+};
+struct spool_log *spool_log_open(struct spool *s, uint16_t number, enum spool_log_mode mode,
                                  struct spool_recovery *out, struct buf *out_error, int *out_errno);
 void spool_log_close(struct spool_log *log, bool crashed);
 struct spool *spool_create(struct io *io, const struct spool_options *options, bool offline);
 void spool_destroy(struct spool *s, bool crashed);
 /* Numbers of the directories found, sorted; the array is the caller's to free. 0 or negative errno. */
 int spool_directories(struct io *io, const char *path, uint16_t **out, size_t *out_count);
+/* A line for spool_verify(); nothing while serving, which has its log. */
+void spool_finding(const struct spool *s, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* A scan's source for one of our segments. */
 struct spool_scan_source spool_segment_source(const struct spool_segment *seg);
 

@@ -66,6 +66,8 @@ static void report_damage(struct recover *r, const struct hurt *h)
     struct log_record rec;
 
     r->out->bad_records++;
+    spool_finding(r->s, "log %u segment %016llx offset %u: a checksum is wrong (%u bytes)",
+                  r->log->number, (unsigned long long)h->segment, h->offset, h->len);
     log_begin(&rec, LOG_ERROR, "spool_damaged");
     log_u64(&rec, "log", r->log->number);
     log_u64(&rec, "segment", h->segment);
@@ -80,6 +82,8 @@ static void report_gap(struct recover *r, uint64_t from, uint64_t to)
     struct log_record rec;
 
     r->out->bad_records += to - from + 1;
+    spool_finding(r->s, "log %u: acknowledged batches %llu to %llu are missing", r->log->number,
+                  (unsigned long long)from, (unsigned long long)to);
     log_begin(&rec, LOG_ERROR, "spool_damaged");
     log_u64(&rec, "log", r->log->number);
     log_u64(&rec, "first", from);
@@ -92,6 +96,8 @@ static void report_salvaged(const struct recover *r, uint32_t offset)
 {
     struct log_record rec;
 
+    spool_finding(r->s, "log %u segment %016llx offset %u: a record whose batch has no header",
+                  r->log->number, (unsigned long long)r->seg->number, offset);
     log_begin(&rec, LOG_NOTICE, "spool_salvaged");
     log_u64(&rec, "log", r->log->number);
     log_u64(&rec, "segment", r->seg->number);
@@ -104,7 +110,11 @@ static void report_message(const struct recover *r, uint64_t id, const char *wha
 {
     struct log_record rec;
 
+    char text[ID_TEXT_SIZE];
+
+    id_to_text(id, text);
     r->out->bad_records++;
+    spool_finding(r->s, "log %u message %s: %s", r->log->number, text, what);
     log_begin(&rec, LOG_ERROR, "spool_message_damaged");
     log_id(&rec, "message", id);
     log_u64(&rec, "log", r->log->number);
@@ -175,6 +185,15 @@ static void gap_fill(struct recover *r, uint64_t sequence)
     }
 }
 
+/* Behind everything that a later recovery could still take for a record. */
+static void mark_used(struct spool_segment *seg, uint32_t end)
+{
+    uint32_t fill = (uint32_t)spool_round_up(end, SPOOL_BLOCK);
+
+    if (fill > seg->fill)
+        seg->fill = fill;
+}
+
 static void on_batch(void *context, const struct spool_batch_header *h)
 {
     struct recover *r = context;
@@ -201,6 +220,7 @@ static void on_batch(void *context, const struct spool_batch_header *h)
     if (h->id_limit > r->id_max)
         r->id_max = h->id_limit;
     r->seg->empty = false;
+    mark_used(r->seg, h->offset + h->len);
     r->batch_end = h->offset + h->len;
     r->batch_sequence = h->sequence;
 }
@@ -432,6 +452,7 @@ static void on_record(void *context, const struct spool_record *rec, uint32_t of
 
     r->out->records++;
     r->seg->empty = false;
+    mark_used(r->seg, offset + rec->len);
     if (offset >= r->batch_end)
         report_salvaged(r, offset);
     if (rec->id >> SPOOL_SEQUENCE_BITS == r->log->number && rec->id >= r->id_max)
@@ -538,6 +559,8 @@ static int replay_all(struct recover *r)
 {
     struct log_record rec;
 
+    spool_finding(r->s, "log %u: the checkpoint in segment %016llx is damaged", r->log->number,
+                  (unsigned long long)r->newest.segment);
     log_begin(&rec, LOG_ERROR, "spool_checkpoint_damaged");
     log_u64(&rec, "log", r->log->number);
     log_u64(&rec, "segment", r->newest.segment);
