@@ -445,7 +445,7 @@ static bool batch_submit(struct spool_batch *b)
         .records = b->records,
         .segment = seg->number,
         .salt = seg->salt,
-        .epoch = seg->epoch,
+        .epoch = log->epoch,
         .offset = b->offset,
         .len = b->len,
         .sequence = b->sequence,
