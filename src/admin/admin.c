@@ -116,6 +116,11 @@ static void request(struct admin_client *c, struct slice line)
     size_t count = split_words(line, words, WORDS_MAX);
     bool json = count > 0 && word_is(words[count - 1], "json");
 
+    if (count == WORDS_MAX) {
+        admin_error(c, "too many words in one request");
+        mem_free(words);
+        return;
+    }
     if (json)
         count--;
     if (count == 1 && word_is(words[0], "status"))

@@ -14,6 +14,7 @@
 
 enum {
     PORTION_BYTES = 32 * 1024,
+    PORTION_IDS = 512, /* each of them may be an outcome in the log */
     ROW_RECIPIENTS_MAX = 1000,
     UNSENT_MAX = 64 * 1024,
 };
@@ -212,6 +213,8 @@ static bool finish_row(struct queue_job *j)
     switch (spool_reader_envelope(&j->reader, &sender, j->recipients, NULL)) {
     case SPOOL_READ_WAIT: return false;
     case SPOOL_READ_PIECE:
+        if (j->message->owner == NULL) /* its last recipient was done while we read */
+            break;
         j->matched++;
         if (j->json && j->matched > 1)
             (void)buf_append_str(&j->rows, ",\n");
@@ -239,7 +242,8 @@ static void portion_step(struct queue_job *j)
 {
     if (j->message != NULL && !finish_row(j))
         return;
-    while (j->id_next < j->id_count && buf_len(&j->rows) < PORTION_BYTES) {
+    for (int left = PORTION_IDS;
+         left > 0 && j->id_next < j->id_count && buf_len(&j->rows) < PORTION_BYTES; left--) {
         uint64_t id = j->ids[j->id_next++];
         struct spool_message *m = spool_find(shard_spool(j->on), id);
 

@@ -15,13 +15,14 @@ static const struct {
     const char *name;
     int (*run)(const struct main_options *o);
     const char *help;
+    bool takes_words;
 } commands[] = {
-    {"serve", main_serve, "run in the foreground; SIGTERM drains and exits"},
-    {"check", main_check, "read the configuration and say what is wrong with it"},
-    {"status", main_status, "counters of the running server [--json]"},
-    {"queue", main_queue, "list | show ID | retry ID|all | delete ID|all  [--json]"},
-    {"version", main_version, "version, kernel features found, build"},
-    {"help", main_help, "this"},
+    {"serve", main_serve, "run in the foreground; SIGTERM drains and exits", false},
+    {"check", main_check, "read the configuration and say what is wrong with it", false},
+    {"status", main_status, "counters of the running server [--json]", false},
+    {"queue", main_queue, "list | show ID | retry ID|all | delete ID|all  [--json]", true},
+    {"version", main_version, "version, kernel features found, build", false},
+    {"help", main_help, "this", true},
 };
 
 int main_check(const struct main_options *o)
@@ -134,8 +135,14 @@ static int run_command(const struct main_options *o, const char *name)
     if (strcmp(name, "--version") == 0)
         return main_version(o);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (strcmp(name, commands[i].name) == 0)
-            return commands[i].run(o);
+        if (strcmp(name, commands[i].name) != 0)
+            continue;
+        if (o->word_count > 0 && !commands[i].takes_words) {
+            main_complain("%s takes no \"%s\"; a configuration is named with -c", name,
+                          o->words[0]);
+            return EX_USAGE;
+        }
+        return commands[i].run(o);
     }
     main_complain("unknown command %s; see mailring help", name);
     return EX_USAGE;

@@ -124,10 +124,6 @@ static int ask_words(const struct main_options *o, const char *verb)
 
 int main_status(const struct main_options *o)
 {
-    if (o->word_count > 0) {
-        main_complain("status takes no \"%s\"", o->words[0]);
-        return EX_USAGE;
-    }
     return ask_words(o, "status");
 }
 

@@ -40,9 +40,13 @@ bool main_user_find(const char *name, struct main_user *out)
 static bool make_one(const struct main_user *user, const char *path, mode_t mode)
 {
     struct stat there;
+    mode_t before = umask(022); /* ours is stricter, and these may lead to other things */
+    int made = mkdir(path, mode);
 
-    if (mkdir(path, mode) == 0) {
-        if (user->change && chown(path, user->uid, user->gid) != 0) {
+    (void)umask(before);
+    if (made == 0) {
+        /* Not through a link: the directory above may be the user's already. */
+        if (user->change && lchown(path, user->uid, user->gid) != 0) {
             main_complain("%s: cannot give it to %s: %s", path, user->name, strerror(errno));
             return false;
         }

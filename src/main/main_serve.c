@@ -223,6 +223,7 @@ static bool open_control(struct serve *s)
     const char *path = s->conf->control;
     struct io_addr addr;
     struct buf text;
+    mode_t before;
     int fd;
 
     if (!make_parent(s, path))
@@ -235,15 +236,18 @@ static bool open_control(struct serve *s)
         return give_up(s, EX_CONFIG);
     }
     buf_finish(&text);
+    /* Whoever may open it may do everything to the queue: the server's user and root. */
+    before = umask(0177);
     fd = listen_patiently(s->workers[0].io, &addr, 0, CONTROL_BACKLOG);
+    (void)umask(before);
     if (fd < 0) {
         main_complain("control \"%s\": %s", path,
                       fd == -EADDRINUSE ? "another mailring answers there" : strerror(-fd));
         return give_up(s, EX_CANTCREAT);
     }
     s->control_fd = fd;
-    /* Whoever may read it may do everything to the queue: the server's user and root. */
-    if (chmod(path, 0600) != 0 || (s->user.change && chown(path, s->user.uid, s->user.gid) != 0)) {
+    /* By name, but not through a link: the directory may be the user's already. */
+    if (s->user.change && lchown(path, s->user.uid, s->user.gid) != 0) {
         main_complain("control \"%s\": %s", path, strerror(errno));
         return give_up(s, EX_CANTCREAT);
     }
@@ -441,9 +445,9 @@ static void wait_for_stop(struct serve *s, const sigset_t *signals)
             log_end(&r);
         }
     }
+    shard_group_stop(&s->group); /* first: whoever reads the log may be stuck */
     log_begin(&r, LOG_NOTICE, "stopping");
     log_end(&r);
-    shard_group_stop(&s->group);
 }
 
 /* Joins the threads, then frees in the order in which nothing refers to what is gone. */
