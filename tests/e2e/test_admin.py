@@ -234,7 +234,7 @@ class Program(Case):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r'mailring \d+\.\d+')
         self.assertIn(os.uname().release, done.stdout)
-        self.assertRegex(done.stdout, r'(?i)liburing|io_uring')
+        self.assertRegex(done.stdout, r'(?i)liburing|io_uring|multishot')
         del server
 
     def test_spool_verify_and_dump(self):

@@ -102,7 +102,7 @@ class Clients(Case):
         trace = [f for f in split_trace(received, sample('trace')) if f.startswith(b'Received:')]
         self.assertEqual(len(trace), 1)
         self.assertRegex(trace[0], rb'(?s)^Received: from client\.test \(.*\[?127\.0\.0\.1\]?.*\)\s'
-                         rb'.*by mx\.test .*with ESMTP\b.*; '
+                         rb'.*by mx\.test .*with ESMTP\b.*;\s+'
                          rb'\w{3}, [ \d]\d? \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}')
         self.assertLessEqual(max(map(len, trace[0].split(b'\r\n'))), 998)
 

@@ -518,7 +518,7 @@ class Mailboxes(Faults):
             if path.is_file() and path not in known and server.spool not in path.parents:
                 self.assertRegex(str(path.relative_to(server.directory)),
                                  r'^mail/local\.test/[^/]+/(new|cur)/[^/]+$')
-        delivered = [p for p in server.mail.rglob('new/*')]
+        delivered = [p for p in server.mail.rglob('new/*') if p.is_file()]
         self.assertEqual(len(delivered), accepted, 'each accepted one delivered or bounced')
 
 

@@ -130,7 +130,7 @@ class DnsServer:
                 return struct.pack('!HHHHHH', number, 0x8180, 1, 7, 0, 0) + question + b'\xc0\xff\xc0'
             if value == TRUNCATE or (isinstance(value, dict) and value.get(TRUNCATE) and via == 'udp'):
                 return reply(0, truncated=True)
-            if value in CODES:
+            if isinstance(value, str):
                 return reply(CODES[value], records)
             if 'CNAME' in value and kind != 'CNAME':
                 records.append((name, 'CNAME', encode_name(value['CNAME'])))

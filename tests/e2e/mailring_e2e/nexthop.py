@@ -4,8 +4,8 @@
     hop = NextHop({'rcpt': times(2, '450 4.2.1 not now'), 'dot': lambda event: DROP})
 
 Stages: connect, ehlo, helo, mail, rcpt, data, bdat, body (some of the body has come), dot (all of it), rset, noop,
-quit. What happens at a stage is None (the proper reply), text or octets (sent as they are, CRLF
-added where the end has none), DROP, RESET, STALL, Endless(octets), Pieces(text), a list of these in
+quit. What happens at a stage is None (the proper reply), text (without the CRLF at its end), octets (sent as they
+are), DROP, RESET, STALL, Endless(octets), Pieces(text), a list of these in
 turn, or a function of the Event that returns one of them. The reply's first digit decides what it
 means: a recipient answered with 2 is accepted, a body after 3 is read, a message is taken with 2.
 """
@@ -257,8 +257,8 @@ class _Session:
                     time.sleep(0.001)
                 digit = int(step.text[0])
             elif step:
-                octets = step if isinstance(step, bytes) else step.encode()
-                self.socket.sendall(octets if octets.endswith(b'\n') else octets + b'\r\n')
+                octets = step if isinstance(step, bytes) else step.encode() + b'\r\n'
+                self.socket.sendall(octets)
                 digit = octets[0] - 48 if octets[:1].isdigit() else 0
         return digit
 

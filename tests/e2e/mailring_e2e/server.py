@@ -153,10 +153,11 @@ class Server:
     def log_lines(self):
         return self.log().splitlines()
 
-    def tail(self, lines=60):
+    def tail(self, lines=12):
         if not self.log_path.exists():
             return ''
-        return '\n'.join(self.log_path.read_text(errors='replace').splitlines()[-lines:])
+        return '\n'.join(line[:300] for line in
+                         self.log_path.read_text(errors='replace').splitlines()[-lines:])
 
     def run(self, *arguments, timeout=30, code=0):
         """`mailring ARGUMENTS -c FILE`; its output, after checking the exit code (None: any)."""
