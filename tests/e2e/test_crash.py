@@ -12,7 +12,7 @@ from mailring_e2e import Case, Load, main, numbered, send_message, token_of
 class Crash(Case):
     # A recipient may be served twice if its outcome was not stable yet when the server died: what was
     # in flight, and one commit. (The clients make a few hundred messages a second.)
-    DUPLICATES_PER_KILL = 100
+    DUPLICATES_PER_KILL = 25
 
     def sessions(self):
         return 20
