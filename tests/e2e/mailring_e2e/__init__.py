@@ -16,7 +16,7 @@ from .dsn import Dsn  # noqa: E402
 from .load import Load, Prober, numbered, token_of  # noqa: E402
 from .maildir import Maildir, as_wire  # noqa: E402
 from .nexthop import (DROP, RESET, STALL, Endless, NextHop, Pieces, times)  # noqa: E402
-from .paths import (BUILD, MAILRING, ROOT, SANITIZED, SINK, VECTORS, free_port,  # noqa: E402
+from .paths import (BUILD, MAILRING, ROOT, SANITIZED, VECTORS, free_port,  # noqa: E402
                     loopback_address)
 from .postfix import Postfix  # noqa: E402
 from .server import Died, Server, render  # noqa: E402
@@ -27,7 +27,7 @@ from .wait import Late, wait_for  # noqa: E402
 __all__ = [
     'BUILD', 'Case', 'Client', 'Closed', 'DROP', 'Died', 'DnsServer', 'Dsn', 'Endless', 'GARBAGE', 'Late', 'Load', 'Prober', 'numbered', 'token_of',
     'MAILRING', 'Maildir', 'NXDOMAIN', 'NextHop', 'Pieces', 'Postfix', 'REFUSED', 'RESET', 'ROOT', 'Reply',
-    'SANITIZED', 'SERVFAIL', 'SINK', 'STALL', 'Server', 'TIMEOUT', 'TRUNCATE', 'VECTORS', 'as_wire',
+    'SANITIZED', 'SERVFAIL', 'STALL', 'Server', 'TIMEOUT', 'TRUNCATE', 'VECTORS', 'as_wire',
     'crlf', 'free_port', 'loopback_address', 'main', 'render', 'sample', 'send_message', 'split_trace',
     'stuff', 'times', 'wait_for',
 ]

@@ -10,7 +10,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 BUILD = Path(os.environ.get('MAILRING_BUILD') or ROOT / 'build')
 MAILRING = Path(os.environ.get('MAILRING') or BUILD / 'mailring')
-SINK = BUILD / 'mailring-sink'
 VECTORS = Path(os.environ.get('MAILRING_VECTORS') or ROOT.parent / 'shared' / 'vectors')
 SANITIZED = bool(os.environ.get('MAILRING_SANITIZED'))
 
