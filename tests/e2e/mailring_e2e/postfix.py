@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A Postfix of one's own: configuration, queue and port in a folder; the machine's Postfix is not touched."""
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -83,6 +84,7 @@ class Postfix:
         done = self._postfix('start')
         if done.returncode != 0:
             raise AssertionError(f'postfix start: {done.stdout}{done.stderr}{self.log()}')
+        atexit.register(self.stop)
         wait_for(lambda: 'daemon started' in self.log(), lambda: f'Postfix: {self.log()}')
         return self
 
@@ -90,6 +92,7 @@ class Postfix:
         pid = (self.directory / 'queue' / 'pid' / 'master.pid')
         if not pid.exists():
             return
+        atexit.unregister(self.stop)
         self._postfix('stop')
         number = pid.read_text().strip()
         wait_for(lambda: not Path(f'/proc/{number}').exists(), 'Postfix gone')

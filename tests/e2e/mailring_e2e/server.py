@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A mailring of one's own: configuration, start, stop, kill, and what its admin commands say."""
 
+import atexit
 import json
 import os
 import re
@@ -12,6 +13,24 @@ from pathlib import Path
 from .maildir import Maildir
 from .paths import MAILRING, free_port
 from .wait import Late, wait_for
+
+
+_started = []       # processes that must not outlive the tests
+
+
+def _end():
+    for process in _started:
+        if process.poll() is None:
+            process.kill()
+
+
+def _terminated(_number, _frame):
+    raise KeyboardInterrupt
+
+
+# A test that takes too long is ended with SIGTERM; its servers, in sessions of their own, end with it.
+atexit.register(_end)
+signal.signal(signal.SIGTERM, _terminated)
 
 
 class Died(AssertionError):
@@ -83,6 +102,7 @@ class Server:
                 [self.program, 'serve', '-c', self.config, *arguments], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, cwd=self.directory, start_new_session=True,
                 preexec_fn=self.preexec)
+        _started.append(self.process)
         if wait:
             self.wait_ready()
         return self
