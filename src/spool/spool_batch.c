@@ -341,6 +341,14 @@ static void log_fail(struct spool_log *log)
     spool_writers_fail(log, SPOOL_FAILED);
 }
 
+/* What is left of it counts as written: what matters to a checkpoint is how many segments there are. */
+static void leave_active(struct spool_log *log)
+{
+    if (log->active)
+        log->since_checkpoint += log->active->size - log->active->fill;
+    log->active = NULL;
+}
+
 /* Nothing is in flight any more: what is not acknowledged goes somewhere else. */
 static void log_move_on(struct spool_log *log)
 {
@@ -361,7 +369,7 @@ static void log_move_on(struct spool_log *log)
     }
     list_splice_back(&log->requeue, &later);
     if (log->active && log->active->bad)
-        log->active = NULL;
+        leave_active(log);
     log->requeueing = false;
     log->reap = true;
     if (++log->failures >= 2)
@@ -411,6 +419,7 @@ static bool has_place(const struct spool_log *log, uint32_t len)
 static void log_rotate(struct spool_log *log)
 {
     ASSERT(log->next);
+    leave_active(log);
     log->active = log->next;
     log->next = NULL;
     log->reap = true;

@@ -24,7 +24,7 @@ enum {
     HISTORY_MAX = 8,
     RECIPIENTS_MAX = 40,
     BODY_BASE = 1 << 20,
-    FILES_MAX = 40, /* a directory, when all is drained */
+    FILES_MAX = 30, /* a directory, when all is drained */
 };
 
 #define CHECK(condition, ...)                                                                \
@@ -775,7 +775,7 @@ static void drain(void)
     sim_options(world.sim)->disk_bytes = world.weather.disk_bytes;
     world.draining = true;
     for (unsigned passes = 0; passes < 400000; passes++) {
-        if (all_idle())
+        if (passes > 200 && all_idle())
             return;
         for (unsigned i = 0; i < world.shard_count; i++) {
             struct shard *h = &world.shards[i];
@@ -808,7 +808,8 @@ static void drain(void)
 
 static bool count_file(void *context, const char *name)
 {
-    (void)name;
+    if (world.verbose)
+        fprintf(stderr, "%s\n", name);
     ++*(uint64_t *)context;
     return true;
 }
