@@ -14,13 +14,14 @@ static bool chance(struct sink_session *s, unsigned hundredths)
     return hundredths != 0 && rand_chance(&s->worker->rand, hundredths, PERCENT_ALL);
 }
 
-static void session_close(struct sink_session *s)
+/* linger: the client may still be talking, and is to read our last words all the same. */
+static void session_close(struct sink_session *s, bool linger)
 {
     if (s->closing)
         return;
     s->closing = true;
     wheel_set(&s->worker->wheel, &s->timer, io_now_ms(s->worker->io) + CLOSE_TIMEOUT_MS);
-    net_conn_close(&s->conn, false);
+    net_conn_close(&s->conn, linger);
 }
 
 /* Says yes, in the usual words. */
@@ -67,7 +68,7 @@ static void answer_now(struct sink_session *s)
     else if (s->stage == SINK_DOT)
         sink_record_message(s, outcome);
     if (outcome == SINK_DROPPED)
-        session_close(s);
+        session_close(s, false);
 }
 
 /* With --limit-rate: when this message may be accepted, from now on. */
@@ -160,8 +161,8 @@ static bool take_intent(struct sink_session *s, enum smtp_intent intent)
         answer(s, SINK_DOT);
         return true;
     case SMTP_RESET: s->in_message = false; return true;
-    case SMTP_QUIT:
-    case SMTP_CLOSE: session_close(s); return false;
+    case SMTP_QUIT: session_close(s, false); return false;
+    case SMTP_CLOSE: session_close(s, true); return false;
     }
     return false;
 }
@@ -184,7 +185,7 @@ static void session_step(struct sink_session *s)
     if (s->conn.eof || s->conn.error != 0) {
         if (s->in_message)
             s->worker->stats.cut++;
-        session_close(s);
+        session_close(s, false);
         return;
     }
     net_conn_flush(&s->conn);
