@@ -86,7 +86,7 @@ struct spool_options {
     uint64_t segment_size;     /* multiple of IO_ALIGN */
     uint64_t bytes_max;        /* of this shard's logs on disk; 0: no limit */
     unsigned spares;           /* segments written with zeros ahead; 0: 2 */
-    uint64_t checkpoint_bytes; /* log at least this much between checkpoints; 0: 4 segments */
+    uint64_t checkpoint_bytes; /* log at least this much between checkpoints; 0: a segment */
     uint32_t process_id;       /* put into the lock so that a second process can name us; 0: not */
     /* Registered memory; 0: the default. Tests make it silly. */
     uint32_t batch_slots, batch_slot_len; /* 32 of 512 KiB: records being committed, and hot ones */

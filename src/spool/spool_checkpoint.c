@@ -14,7 +14,7 @@ enum { PART_MESSAGES = 512, PART_BYTES = 48 << 10 }; /* of a pass */
 static bool due_by_size(const struct spool_log *log)
 {
     uint64_t least = log->spool->options.checkpoint_bytes ? log->spool->options.checkpoint_bytes
-                                                          : 4 * (uint64_t)log->segment_size;
+                                                          : log->segment_size;
     uint64_t state = 4 * log->state_bytes;
 
     return log->since_checkpoint >= (least > state ? least : state);
@@ -40,6 +40,13 @@ void spool_checkpoint_rotated(struct spool_log *log)
 {
     if (due_by_size(log) || due_by_need(log))
         log->check.wanted = true;
+}
+
+bool spool_checkpoint_under_way(const struct spool_log *log)
+{
+    return log->check.wanted || log->check.state != CHECKPOINT_NONE
+           || log->checkpoint.segment != log->checkpoint_durable.segment
+           || log->checkpoint.offset != log->checkpoint_durable.offset;
 }
 
 bool spool_checkpoint_idle(const struct spool_log *log)

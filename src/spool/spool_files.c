@@ -465,12 +465,30 @@ static void job_advance(struct spool_job *job)
     UNREACHABLE();
 }
 
+/* A segment that nothing lives in waits for the checkpoint that is under way: in a moment it can be
+ * recycled, which is a rename, where a new one is written with zeros from end to end. */
+static bool one_will_die(const struct spool_log *log)
+{
+    if (!spool_checkpoint_under_way(log) || log->failed
+        || spool_free_segments(log) < spool_reserve(log))
+        return false;
+    LIST_EACH(&log->segments, node)
+    {
+        const struct spool_segment *seg = container_of(node, struct spool_segment, node);
+
+        if (seg != log->active && seg != log->next && !seg->bad && seg->live_records == 0
+            && seg->loose == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool make_wanted(struct spool_log *log)
 {
     bool short_of =
         spool_free_segments(log) < free_target(log) || (wants_next(log) && log->spare_count == 0);
 
-    if (!short_of || io_now_ms(log->spool->io) < log->retry_ms)
+    if (!short_of || one_will_die(log) || io_now_ms(log->spool->io) < log->retry_ms)
         return false;
     if (!may_grow(log)) {
         log->spool->wake = log->spool->wake || !log->no_space;
