@@ -42,11 +42,11 @@ void spool_checkpoint_rotated(struct spool_log *log)
         log->check.wanted = true;
 }
 
-bool spool_checkpoint_under_way(const struct spool_log *log)
+uint64_t spool_checkpoint_coming(const struct spool_log *log)
 {
-    return log->check.wanted || log->check.state != CHECKPOINT_NONE
-           || log->checkpoint.segment != log->checkpoint_durable.segment
-           || log->checkpoint.offset != log->checkpoint_durable.offset;
+    if (log->check.state != CHECKPOINT_NONE)
+        return log->check.begin.segment;
+    return log->checkpoint.segment != log->checkpoint_durable.segment ? log->checkpoint.segment : 0;
 }
 
 bool spool_checkpoint_idle(const struct spool_log *log)

@@ -466,18 +466,21 @@ static void job_advance(struct spool_job *job)
 }
 
 /* A segment that nothing lives in waits for the checkpoint that is under way: in a moment it can be
- * recycled, which is a rename, where a new one is written with zeros from end to end. */
+ * recycled, which is a rename, where a new one is written with zeros from end to end. Not waited for
+ * when room is short. */
 static bool one_will_die(const struct spool_log *log)
 {
-    if (!spool_checkpoint_under_way(log) || log->failed
-        || spool_free_segments(log) < spool_reserve(log))
+    uint64_t until = spool_checkpoint_coming(log);
+
+    if (until == 0 || log->failed || !log->active
+        || log->active->size - log->active->fill < log->active->size / 2)
         return false;
     LIST_EACH(&log->segments, node)
     {
         const struct spool_segment *seg = container_of(node, struct spool_segment, node);
 
-        if (seg != log->active && seg != log->next && !seg->bad && seg->live_records == 0
-            && seg->loose == 0)
+        if (seg->number < until && !seg->bad && seg->live_records == 0 && seg->loose == 0
+            && seg->unacked == 0)
             return true;
     }
     return false;

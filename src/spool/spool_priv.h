@@ -398,8 +398,8 @@ void spool_checkpoint_step(struct spool_log *log);
 void spool_checkpoint_rotated(struct spool_log *log);
 void spool_checkpoint_stable(struct spool_pending *p, struct spool_batch *b);
 bool spool_checkpoint_idle(const struct spool_log *log);
-/* One is wanted, running, or complete but not yet durable. */
-bool spool_checkpoint_under_way(const struct spool_log *log);
+/* The segment in which one begins that is running, or complete but not yet durable; 0: none. */
+uint64_t spool_checkpoint_coming(const struct spool_log *log);
 
 /* ---- spool_compact ---- */
 void spool_compact_step(struct spool_log *log);
