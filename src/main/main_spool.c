@@ -73,6 +73,8 @@ int main_spool(const struct main_options *o)
             error = run(io, o, conf->spool);
         if (error == -EBUSY)
             main_complain("%s: a server is using this spool; stop it first", conf->spool);
+        else if (error == -EBADMSG)
+            main_complain("%s: what is named above is damaged; the rest can be served", conf->spool);
         else if (error != 0)
             main_complain("%s: %s", conf->spool, strerror(-error));
         exit_code = error == 0 && fflush(stdout) == 0 ? EX_OK : EX_DATAERR;

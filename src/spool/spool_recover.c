@@ -66,8 +66,8 @@ static void report_damage(struct recover *r, const struct hurt *h)
     struct log_record rec;
 
     r->out->bad_records++;
-    spool_finding(r->s, "log %u segment %016llx offset %u: a checksum is wrong (%u bytes)",
-                  r->log->number, (unsigned long long)h->segment, h->offset, h->len);
+    spool_finding(r->s, "%u/%016llx.seg offset %u: a checksum is wrong (%u bytes)", r->log->number,
+                  (unsigned long long)h->segment, h->offset, h->len);
     log_begin(&rec, LOG_ERROR, "spool_damaged");
     log_u64(&rec, "log", r->log->number);
     log_u64(&rec, "segment", h->segment);
@@ -96,7 +96,7 @@ static void report_salvaged(const struct recover *r, uint32_t offset)
 {
     struct log_record rec;
 
-    spool_finding(r->s, "log %u segment %016llx offset %u: a record whose batch has no header",
+    spool_finding(r->s, "%u/%016llx.seg offset %u: a record whose batch has no header",
                   r->log->number, (unsigned long long)r->seg->number, offset);
     log_begin(&rec, LOG_NOTICE, "spool_salvaged");
     log_u64(&rec, "log", r->log->number);
@@ -559,7 +559,7 @@ static int replay_all(struct recover *r)
 {
     struct log_record rec;
 
-    spool_finding(r->s, "log %u: the checkpoint in segment %016llx is damaged", r->log->number,
+    spool_finding(r->s, "log %u: the checkpoint in %016llx.seg is damaged", r->log->number,
                   (unsigned long long)r->newest.segment);
     log_begin(&rec, LOG_ERROR, "spool_checkpoint_damaged");
     log_u64(&rec, "log", r->log->number);

@@ -63,8 +63,8 @@ static void verify_damage(void *context, uint32_t offset, uint32_t len, uint64_t
     if (v->replayed)
         return;
     v->out->bad_records++;
-    spool_finding(v->s, "log %u segment %016llx offset %u: a checksum is wrong (%u bytes)",
-                  v->log->number, (unsigned long long)v->seg->number, offset, len);
+    spool_finding(v->s, "%u/%016llx.seg offset %u: a checksum is wrong (%u bytes)", v->log->number,
+                  (unsigned long long)v->seg->number, offset, len);
 }
 
 static int verify_segment(struct verify *v)
@@ -77,7 +77,7 @@ static int verify_segment(struct verify *v)
     v->replayed = v->seg->number >= v->log->checkpoint.segment;
     int error = spool_scan(&source, SPOOL_BLOCK, &visitor);
     if (error)
-        spool_finding(v->s, "log %u segment %016llx: %s", v->log->number,
+        spool_finding(v->s, "%u/%016llx.seg: %s", v->log->number,
                       (unsigned long long)v->seg->number, strerrordesc_np(-error));
     return error;
 }
@@ -297,7 +297,7 @@ static void dump_record(void *context, const struct spool_record *r, uint32_t of
     if (!concerns(d, r))
         return;
     id_to_text(r->id, text);
-    spool_finding(d->s, "log %u segment %016llx offset %u %s %s len=%u", d->log->number,
+    spool_finding(d->s, "%u/%016llx.seg offset %u %s %s len=%u", d->log->number,
                   (unsigned long long)d->seg->number, offset, names[r->type], text, r->len);
     if (r->type == SPOOL_RECORD_MESSAGE)
         dump_message(d, r);
@@ -313,7 +313,7 @@ static void dump_batch(void *context, const struct spool_batch_header *h)
 
     if (d->id == 0)
         spool_finding(d->s,
-                      "log %u segment %016llx offset %u batch %llu len=%u records=%u stable=%llu "
+                      "%u/%016llx.seg offset %u batch %llu len=%u records=%u stable=%llu "
                       "checkpoint=%016llx:%u",
                       d->log->number, (unsigned long long)d->seg->number, h->offset,
                       (unsigned long long)h->sequence, h->len, h->records,
