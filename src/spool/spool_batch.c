@@ -268,7 +268,7 @@ static void report_failure(const struct spool_batch *b)
 }
 
 /* A batch in memory whose messages have been refused. */
-static void batch_refuse(struct spool_batch *b)
+static void batch_refuse(struct spool_batch *b, enum spool_result result)
 {
     LIST_EACH_SAFE(&b->pendings, node)
     {
@@ -278,14 +278,14 @@ static void batch_refuse(struct spool_batch *b)
             continue;
         spool_record_void(b->data + p->at);
         list_remove(&p->node);
-        spool_writer_pending_fail(p, SPOOL_FAILED);
+        spool_writer_pending_fail(p, result);
         spool_pending_put(b->log->spool, p);
     }
 }
 
 /* A part of a body that goes nowhere. If it has a sequence number an empty batch takes its place, so
  * that recovery misses nothing. */
-static void extent_refuse(struct spool_batch *b)
+static void extent_refuse(struct spool_batch *b, enum spool_result result)
 {
     struct list *node;
 
@@ -295,7 +295,7 @@ static void extent_refuse(struct spool_batch *b)
         if (p->kind == PENDING_MOVE_EXTENT)
             spool_compact_extent_failed(b->log);
         else
-            spool_writer_pending_fail(p, SPOOL_FAILED);
+            spool_writer_pending_fail(p, result);
         spool_pending_put(b->log->spool, p);
     }
     if (b->sequence == 0) {
@@ -307,17 +307,27 @@ static void extent_refuse(struct spool_batch *b)
     memset(b->data + b->len, 0, padded(b) - b->len);
 }
 
-static void refuse_list(struct list *l)
+static void refuse_list(struct list *l, enum spool_result result)
 {
     LIST_EACH_SAFE(l, node)
     {
         struct spool_batch *b = container_of(node, struct spool_batch, node);
 
         if (b->extent)
-            extent_refuse(b);
+            extent_refuse(b, result);
         else
-            batch_refuse(b);
+            batch_refuse(b, result);
     }
+}
+
+static void refuse_all(struct spool_log *log, enum spool_result result)
+{
+    refuse_list(&log->requeue, SPOOL_FAILED); /* it may have reached the disk */
+    refuse_list(&log->closed, result);
+    refuse_list(&log->extents, result);
+    if (log->open)
+        batch_refuse(log->open, result);
+    spool_writers_fail(log, result);
 }
 
 static void log_fail(struct spool_log *log)
@@ -333,12 +343,7 @@ static void log_fail(struct spool_log *log)
     }
     log->failed = true;
     log->failed_until_ms = io_now_ms(log->spool->io) + SPOOL_FAILED_RETRY_MS;
-    refuse_list(&log->requeue);
-    refuse_list(&log->closed);
-    refuse_list(&log->extents);
-    if (log->open)
-        batch_refuse(log->open);
-    spool_writers_fail(log, SPOOL_FAILED);
+    refuse_all(log, SPOOL_FAILED);
 }
 
 /* What is left of it counts as written: what matters to a checkpoint is how many segments there are. */
@@ -506,7 +511,7 @@ static bool failed_rests(const struct spool_log *log)
     return log->failed && (log->in_flight > 0 || io_now_ms(log->spool->io) < log->failed_until_ms);
 }
 
-void spool_batch_step(struct spool_log *log)
+static void write_what_may(struct spool_log *log)
 {
     struct spool_batch *b;
 
@@ -535,6 +540,25 @@ void spool_batch_step(struct spool_log *log)
     }
 }
 
+/* Something waits for a segment and none can be had. */
+static bool stuck(const struct spool_log *log)
+{
+    bool waits = log->open || !list_empty(&log->requeue) || !list_empty(&log->closed)
+                 || !list_empty(&log->extents);
+    bool none = !log->next && log->job.kind != JOB_PROMOTE
+                && (log->spare_count == 0 || io_now_ms(log->spool->io) < log->retry_ms);
+
+    return waits && none && log->no_space && log->in_flight == 0 && !log->requeueing;
+}
+
+void spool_batch_step(struct spool_log *log)
+{
+    write_what_may(log);
+    /* Outcomes can wait. Those who want to hear whether their message is safe cannot. */
+    if (stuck(log))
+        refuse_all(log, SPOOL_FULL);
+}
+
 uint64_t spool_batch_next_ms(const struct spool_log *log)
 {
     /* Once that time is over it waits for a place, which is the business of files. */
@@ -546,7 +570,7 @@ bool spool_batch_idle(const struct spool_log *log)
     if (log->in_flight > 0)
         return false;
     /* What a failed disk did not take is not going to be waited for at the end. */
-    if (log->failed && log->spool->stopping)
+    if ((log->failed || stuck(log)) && log->spool->stopping)
         return true;
     if (!list_empty(&log->closed) || !list_empty(&log->extents) || !list_empty(&log->requeue)
         || !list_empty(&log->submitted) || !list_empty(&log->deferred)

@@ -337,6 +337,7 @@ static void promote_fail(struct spool_job *job, int error, const char *path)
         spare->size = seg->size;
         spool_segment_destroy(seg);
         spare_add(job->log, spare);
+        job->log->no_space = true; /* there are spares, but they do not work */
         job_end(job);
         return;
     }
