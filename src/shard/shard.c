@@ -233,8 +233,6 @@ static void begin_stop(struct shard *s)
     delivery_stop(s->delivery, deadline_ms);
 }
 
-/* A shard whose sessions are gone and whose tasks are home makes no more work for anybody; when all are
- * so far, nothing is on its way between them. */
 static void wake_others(struct shard *s)
 {
     for (unsigned i = 0; i < s->group->count; i++) {
@@ -254,6 +252,8 @@ static bool guest_has_gone(struct shard *s)
     return s->o.guest_idle == NULL || s->o.guest_idle(s->o.context);
 }
 
+/* A shard whose sessions are gone and whose tasks are home makes no more work for anybody; when all are
+ * so far, nothing is on its way between them. */
 static void continue_stop(struct shard *s)
 {
     if (!s->counted_quiet && server_idle(s->server) && s->queue.out == 0 && guest_has_gone(s)) {
@@ -344,9 +344,11 @@ void shard_run(struct shard *s)
     for (;;) {
         uint64_t deadline_ms = shard_pass(s);
         if (shard_stopped(s))
-            return;
+            break;
         shard_wait(s, deadline_ms);
     }
+    /* The last to be quiet has just rung for the others, and does not wait any more. */
+    io_flush(s->o.io);
 }
 
 void shard_rest(struct shard *s)

@@ -290,6 +290,17 @@ class Signals(Case):
         for client in clients:
             self.assertRegex(client.closed(), rb'^(421 [^\r\n]*\r\n)?$')
 
+    def test_term_of_idle_shards(self):
+        """The shards wait for each other, and nobody for a timer."""
+        server = self.start_server({'shards': 3})
+        for _ in range(3):
+            self.wait_for(lambda: server.status()['spool_spares'] >= 6, 'nothing left to do')
+            started = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            self.wait_exit(server)
+            self.assertLess(time.monotonic() - started, 4)
+            server.start()
+
     def test_term_within_messages(self):
         """Each session that got its 250 has its message delivered after the next start; the others
         know that they have to try again."""
