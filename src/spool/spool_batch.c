@@ -14,19 +14,7 @@
  * to a fresh segment; its memory is still here. If that fails as well the log has failed: writers are
  * answered, outcomes stay in memory, and a fresh segment is tried now and then.
  */
-#include <errno.h>
-
-#include "spool_priv.h"
-
-static struct spool_batch *first(const struct list *l)
-{
-    return list_empty(l) ? NULL : container_of(l->next, struct spool_batch, node);
-}
-
-static uint32_t padded(const struct spool_batch *b)
-{
-    return (uint32_t)spool_round_up(b->len, SPOOL_BLOCK);
-}
+#include "spool_batch_priv.h"
 
 static void charge(struct spool_batch *b, uint32_t bytes)
 {
@@ -63,7 +51,7 @@ static struct spool_batch *batch_create(struct spool_log *log)
 static void batch_close(struct spool_log *log)
 {
     struct spool_batch *b = log->open;
-    uint32_t end = padded(b);
+    uint32_t end = spool_batch_padded(b);
 
     memset(b->data + b->len, 0, end - b->len);
     b->slot->fill = (uint32_t)(b->data - b->slot->data) + end;
@@ -106,7 +94,7 @@ static bool batch_fits(const struct spool_log *log, const struct spool_batch *b,
     /* Rather than carry everything over to the next segment, leave in this one what still fits. */
     if (b->records > 0 && seg && !seg->bad && list_empty(&log->closed)
         && spool_round_up(len, SPOOL_BLOCK) > seg->size - seg->fill
-        && padded(b) <= seg->size - seg->fill)
+        && spool_batch_padded(b) <= seg->size - seg->fill)
         return false;
     return true;
 }
@@ -160,7 +148,7 @@ void spool_batch_extent(struct spool_log *log, struct spool_extent_slot *slot, u
     b->records = 1;
     b->state = BATCH_CLOSED;
     spool_record_seal(b->data + SPOOL_BATCH_HEADER_LEN, SPOOL_RECORD_EXTENT, len, index, id, crc);
-    memset(b->data + b->len, 0, padded(b) - b->len);
+    memset(b->data + b->len, 0, spool_batch_padded(b) - b->len);
     /* Records begin at multiples of 8 and so does what a reader expects behind the last one. */
     b->len = (uint32_t)spool_round_up(b->len, SPOOL_RECORD_ALIGN);
     pending->at = SPOOL_BATCH_HEADER_LEN;
@@ -168,249 +156,8 @@ void spool_batch_extent(struct spool_log *log, struct spool_extent_slot *slot, u
     pending->body_len = body_len;
     pending->index = index;
     list_push_back(&b->pendings, &pending->node);
-    charge(b, padded(b));
+    charge(b, spool_batch_padded(b));
     list_push_back(&log->extents, &b->node);
-}
-
-/* ---- acknowledging ------------------------------------------------------------------------ */
-
-static void batch_free(struct spool_batch *b)
-{
-    struct spool *s = b->log->spool;
-
-    ASSERT(list_empty(&b->pendings) && !io_op_busy(&b->op));
-    list_remove(&b->node);
-    b->log->queued_bytes -= b->charged;
-    if (b->slot) {
-        b->slot->batches--;
-        s->wake = true;
-    }
-    if (b->extent)
-        spool_extent_slot_put(s, b->extent);
-    pool_put(&s->batch_pool, b);
-}
-
-static void pending_stable(struct spool_pending *p, struct spool_batch *b)
-{
-    switch ((enum spool_pending_kind)p->kind) {
-    case PENDING_MESSAGE: spool_writer_stable(p, b); break;
-    case PENDING_EXTENT: spool_writer_extent_stable(p, b); break;
-    case PENDING_MOVE:
-    case PENDING_MOVE_EXTENT: spool_compact_stable(p, b); break;
-    case PENDING_BEGIN:
-    case PENDING_END: spool_checkpoint_stable(p, b); break;
-    }
-}
-
-static void log_works_again(struct spool_log *log)
-{
-    struct log_record r;
-
-    log->failures = 0;
-    if (!log->failed)
-        return;
-    log->failed = false;
-    log_begin(&r, LOG_NOTICE, "spool_works_again");
-    log_u64(&r, "log", log->number);
-    log_end(&r);
-}
-
-static void batch_stable(struct spool_batch *b)
-{
-    struct spool_log *log = b->log;
-    struct spool_counters *c = &log->spool->counters;
-    struct list *node;
-
-    list_remove(&b->node);
-    b->charged = 0; /* it has had its place since it was written */
-    b->segment->unacked--;
-    b->segment->empty = false;
-    ASSERT(b->sequence > log->stable_sequence);
-    log->stable_sequence = b->sequence;
-    if (b->ticket > log->stable_ticket)
-        log->stable_ticket = b->ticket;
-    if (b->id_limit > log->id_limit)
-        log->id_limit = b->id_limit;
-    if (b->checkpoint.segment != log->checkpoint_durable.segment
-        || b->checkpoint.offset != log->checkpoint_durable.offset) {
-        log->checkpoint_durable = b->checkpoint;
-        log->reap = true;
-    }
-    log_works_again(log);
-    c->commits++;
-    c->records += b->records;
-    c->bytes_logged += padded(b);
-    while ((node = list_pop_front(&b->pendings)) != NULL) {
-        struct spool_pending *p = container_of(node, struct spool_pending, node);
-
-        pending_stable(p, b);
-        spool_pending_put(log->spool, p);
-    }
-    batch_free(b);
-}
-
-/* ---- failure ------------------------------------------------------------------------------ */
-
-static void report_failure(const struct spool_batch *b)
-{
-    struct log_record r;
-
-    b->log->spool->counters.sync_errors++;
-    log_begin(&r, LOG_ERROR, "spool_sync_failed");
-    log_u64(&r, "log", b->log->number);
-    log_u64(&r, "segment", b->segment->number);
-    log_u64(&r, "offset", b->offset);
-    log_u64(&r, "len", padded(b));
-    log_i64(&r, "written", b->op.res);
-    log_errno(&r, b->op.res < 0 ? -b->op.res : EIO);
-    log_str(&r, "action", "segment is not written to any more");
-    log_end(&r);
-}
-
-/* A batch in memory whose messages have been refused. */
-static void batch_refuse(struct spool_batch *b, enum spool_result result)
-{
-    LIST_EACH_SAFE(&b->pendings, node)
-    {
-        struct spool_pending *p = container_of(node, struct spool_pending, node);
-
-        if (p->kind != PENDING_MESSAGE)
-            continue;
-        spool_record_void(b->data + p->at);
-        list_remove(&p->node);
-        spool_writer_pending_fail(p, result);
-        spool_pending_put(b->log->spool, p);
-    }
-}
-
-/* A part of a body that goes nowhere. If it has a sequence number an empty batch takes its place, so
- * that recovery misses nothing. */
-static void extent_refuse(struct spool_batch *b, enum spool_result result)
-{
-    struct list *node;
-
-    while ((node = list_pop_front(&b->pendings)) != NULL) {
-        struct spool_pending *p = container_of(node, struct spool_pending, node);
-
-        if (p->kind == PENDING_MOVE_EXTENT)
-            spool_compact_extent_failed(b->log);
-        else
-            spool_writer_pending_fail(p, result);
-        spool_pending_put(b->log->spool, p);
-    }
-    if (b->sequence == 0) {
-        batch_free(b);
-        return;
-    }
-    b->len = SPOOL_BATCH_HEADER_LEN;
-    b->records = 0;
-    memset(b->data + b->len, 0, padded(b) - b->len);
-}
-
-static void refuse_list(struct list *l, enum spool_result result)
-{
-    LIST_EACH_SAFE(l, node)
-    {
-        struct spool_batch *b = container_of(node, struct spool_batch, node);
-
-        if (b->extent)
-            extent_refuse(b, result);
-        else
-            batch_refuse(b, result);
-    }
-}
-
-static void refuse_all(struct spool_log *log, enum spool_result result)
-{
-    refuse_list(&log->requeue, SPOOL_FAILED); /* it may have reached the disk */
-    refuse_list(&log->closed, result);
-    refuse_list(&log->extents, result);
-    if (log->open)
-        batch_refuse(log->open, result);
-    spool_writers_fail(log, result);
-}
-
-static void log_fail(struct spool_log *log)
-{
-    struct log_record r;
-
-    if (!log->failed) {
-        log_begin(&r, LOG_CRITICAL, "spool_failed");
-        log_u64(&r, "log", log->number);
-        log_str(&r, "path", log->path);
-        log_str(&r, "action", "no mail is accepted until the disk works again");
-        log_end(&r);
-    }
-    log->failed = true;
-    log->failed_until_ms = io_now_ms(log->spool->io) + SPOOL_FAILED_RETRY_MS;
-    refuse_all(log, SPOOL_FAILED);
-}
-
-/* What is left of it counts as written: what matters to a checkpoint is how many segments there are. */
-static void leave_active(struct spool_log *log)
-{
-    if (log->active)
-        log->since_checkpoint += log->active->size - log->active->fill;
-    log->active = NULL;
-}
-
-/* Nothing is in flight any more: what is not acknowledged goes somewhere else. */
-static void log_move_on(struct spool_log *log)
-{
-    struct list *node, later;
-
-    list_init(&later); /* what was already to be written again stands behind */
-    list_splice_back(&later, &log->requeue);
-    while ((node = list_pop_front(&log->submitted)) != NULL) {
-        struct spool_batch *b = container_of(node, struct spool_batch, node);
-
-        ASSERT(b->state == BATCH_DONE || b->state == BATCH_FAILED);
-        spool_batch_mask(b->data, b->len, b->segment->number, b->segment->salt, b->offset);
-        b->segment->unacked--;
-        b->segment = NULL;
-        b->state = BATCH_CLOSED;
-        log->queued_bytes += b->charged;
-        list_push_back(&log->requeue, &b->node);
-    }
-    list_splice_back(&log->requeue, &later);
-    if (log->active && log->active->bad)
-        leave_active(log);
-    log->requeueing = false;
-    log->reap = true;
-    if (++log->failures >= 2)
-        log_fail(log);
-}
-
-static void batch_done(struct io_op *op)
-{
-    struct spool_batch *b = container_of(op, struct spool_batch, op);
-    struct spool_log *log = b->log;
-    struct spool *s = log->spool;
-    uint64_t us = (io_now_ns(s->io) - b->submitted_ns) / 1000;
-    bool commits = false;
-
-    log->in_flight--;
-    if (!b->extent)
-        log->commits_in_flight--;
-    s->counters.commit_us_total += us;
-    if (us > s->counters.commit_us_max)
-        s->counters.commit_us_max = us;
-    b->state = op->res >= 0 && (uint32_t)op->res == padded(b) ? BATCH_DONE : BATCH_FAILED;
-    if (b->state == BATCH_FAILED) {
-        report_failure(b);
-        if (!b->segment->bad)
-            s->counters.segments_bad++;
-        b->segment->bad = true;
-        log->requeueing = true;
-    }
-    while ((b = first(&log->submitted)) != NULL && b->state == BATCH_DONE) {
-        commits = commits || !b->extent;
-        batch_stable(b);
-    }
-    if (log->requeueing && log->in_flight == 0)
-        log_move_on(log);
-    if (commits && s->options.committed)
-        s->options.committed(s->options.context);
 }
 
 /* ---- writing ------------------------------------------------------------------------------ */
@@ -424,7 +171,7 @@ static bool has_place(const struct spool_log *log, uint32_t len)
 static void log_rotate(struct spool_log *log)
 {
     ASSERT(log->next);
-    leave_active(log);
+    spool_stable_leave_active(log);
     log->active = log->next;
     log->next = NULL;
     log->reap = true;
@@ -436,7 +183,7 @@ static bool batch_submit(struct spool_batch *b)
 {
     struct spool_log *log = b->log;
     struct spool_segment *seg = log->active;
-    uint32_t len = padded(b);
+    uint32_t len = spool_batch_padded(b);
 
     if (!has_place(log, len))
         return false;
@@ -471,7 +218,7 @@ static bool batch_submit(struct spool_batch *b)
     spool_batch_mask(b->data, b->len, seg->number, seg->salt, b->offset);
     b->state = BATCH_WRITING;
     b->submitted_ns = io_now_ns(log->spool->io);
-    b->op.done = batch_done;
+    b->op.done = spool_stable_done;
     log->queued_bytes -= b->charged;
     log->since_checkpoint += len;
     log->in_flight++;
@@ -517,7 +264,7 @@ static void write_what_may(struct spool_log *log)
 
     if (log->requeueing || failed_rests(log))
         return;
-    while ((b = first(&log->requeue)) != NULL) {
+    while ((b = spool_batch_first(&log->requeue)) != NULL) {
         if (log->in_flight >= (log->failed ? 1 : 2) || !batch_submit(b))
             return;
     }
@@ -525,12 +272,12 @@ static void write_what_may(struct spool_log *log)
         return;
     if (header_is_due(log))
         (void)batch_open(log, 0); /* without a slot: later */
-    while ((b = first(&log->extents)) != NULL && batch_submit(b))
+    while ((b = spool_batch_first(&log->extents)) != NULL && batch_submit(b))
         continue;
     while (commit_is_due(log)) {
-        b = first(&log->closed);
+        b = spool_batch_first(&log->closed);
         if (!b) {
-            if (!has_place(log, padded(log->open)))
+            if (!has_place(log, spool_batch_padded(log->open)))
                 return; /* gathers on */
             b = log->open;
             batch_close(log);
@@ -556,7 +303,7 @@ void spool_batch_step(struct spool_log *log)
     write_what_may(log);
     /* Outcomes can wait. Those who want to hear whether their message is safe cannot. */
     if (stuck(log))
-        refuse_all(log, SPOOL_FULL);
+        spool_stable_refuse_all(log, SPOOL_FULL);
 }
 
 uint64_t spool_batch_next_ms(const struct spool_log *log)

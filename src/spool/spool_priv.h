@@ -1,17 +1,18 @@
 /*
  * spool_priv: what the modules of the spool share.
  *
- *   spool_format      bytes on disk, pure
- *   spool_staging     registered memory: batch slots, extent slots, bodies being written
- *   spool_segment     segment objects and what lives in them
- *   spool_files       spares, new segments, recycling: one file job at a time a log
- *   spool_batch       records gather in a batch, batches go to disk in log order, failed syncs
- *   spool_writer      bodies in, messages out
- *   spool_message     messages in memory, outcomes
- *   spool_checkpoint, spool_compact
- *   spool_scan        reads a segment whatever is in it
- *   spool_recover     from segments to messages
- *   spool_log         opens and closes a directory
+ *   spool_format, spool_payload      bytes on disk, pure
+ *   spool_staging                    registered memory, bodies being written
+ *   spool_segment                    segment objects and what lives in them
+ *   spool_files, spool_jobs          how many segments; one file job at a time a log
+ *   spool_batch, spool_stable        records gather and are written; acknowledging, failed syncs
+ *   spool_writer, _body, _commit     bodies in, messages out
+ *   spool_message                    messages in memory, outcomes
+ *   spool_checkpoint
+ *   spool_compact, spool_move        which segment is emptied; one message moves
+ *   spool_scan                       reads a segment whatever is in it
+ *   spool_recover, spool_replay      from segments to messages
+ *   spool_log                        opens and closes a directory
  *   spool_reader, spool_verify
  */
 #ifndef SPOOL_PRIV_H

@@ -10,54 +10,7 @@
  */
 #include <errno.h>
 
-#include "spool_priv.h"
-
-enum { GAPS_MAX = 64, HURTS_MAX = 256 };
-
-struct gap {
-    uint64_t from, to; /* sequences, inclusive */
-};
-
-/* A part of a batch that is not right; which kind of wrong is known when the epoch is over. */
-struct hurt {
-    uint64_t segment, sequence;
-    uint32_t offset, len;
-};
-
-/* A message whose body is not where its record says. It matters only if it was acknowledged. */
-struct lost {
-    uint64_t id, sequence;
-};
-
-struct recover {
-    struct spool_log *log;
-    struct spool *s;
-    struct spool_segment *seg;
-    struct spool_recovery *out;
-    bool all; /* the scan that trusts no checkpoint */
-
-    /* batches */
-    uint64_t epoch, epoch_max;
-    uint64_t last_sequence, stable; /* of this epoch */
-    struct gap gaps[GAPS_MAX];
-    uint32_t gap_count;
-    struct hurt hurts[HURTS_MAX];
-    uint32_t hurt_count;
-    struct lost *lost;
-    size_t lost_count;
-    uint64_t id_max, sequence_max;
-    struct spool_position newest; /* checkpoint named by the newest batch */
-    bool replaying;               /* ... which is known now */
-    struct spool_segment *cached; /* found last */
-    uint32_t batch_end;           /* of the batch being read; 0: none */
-    uint64_t batch_sequence;
-
-    /* the checkpoint being replayed */
-    uint64_t check_number, check_number_max;
-    uint32_t check_parts;
-    uint64_t check_entries;
-    bool check_begun, check_complete;
-};
+#include "spool_recover_priv.h"
 
 /* ---- reports ------------------------------------------------------------------------------ */
 
@@ -92,7 +45,7 @@ static void report_gap(struct recover *r, uint64_t from, uint64_t to)
     log_end(&rec);
 }
 
-static void report_salvaged(const struct recover *r, uint32_t offset)
+void spool_recover_report_salvaged(const struct recover *r, uint32_t offset)
 {
     struct log_record rec;
 
@@ -106,7 +59,7 @@ static void report_salvaged(const struct recover *r, uint32_t offset)
     log_end(&rec);
 }
 
-static void report_message(const struct recover *r, uint64_t id, const char *what)
+void spool_recover_report_message(const struct recover *r, uint64_t id, const char *what)
 {
     struct log_record rec;
 
@@ -123,13 +76,6 @@ static void report_message(const struct recover *r, uint64_t id, const char *wha
 }
 
 /* ---- sequences ---------------------------------------------------------------------------- */
-
-static void drop(struct recover *r, struct spool_message *m)
-{
-    hash_table_remove(&r->s->messages, &m->by_id);
-    r->s->counters.messages--;
-    spool_message_free(r->s, m);
-}
 
 static void epoch_end(struct recover *r)
 {
@@ -151,8 +97,9 @@ static void epoch_end(struct recover *r)
             r->lost[i].sequence > r->stable ? spool_find(r->s, r->lost[i].id) : NULL;
 
         if (m && (m->spool_state & SPOOL_M_LOST))
-            drop(r,
-                 m); /* refused, and its extents given up, before its record could be taken back */
+            spool_replay_drop(
+                r,
+                m); /* refused, and its extents given up, before its record could be taken back */
     }
     r->gap_count = r->hurt_count = 0;
     r->lost_count = 0;
@@ -186,7 +133,7 @@ static void gap_fill(struct recover *r, uint64_t sequence)
 }
 
 /* Behind everything that a later recovery could still take for a record. */
-static void mark_used(struct spool_segment *seg, uint32_t end)
+void spool_recover_mark_used(struct spool_segment *seg, uint32_t end)
 {
     uint32_t fill = (uint32_t)spool_round_up(end, SPOOL_BLOCK);
 
@@ -220,7 +167,7 @@ static void on_batch(void *context, const struct spool_batch_header *h)
     if (h->id_limit > r->id_max)
         r->id_max = h->id_limit;
     r->seg->empty = false;
-    mark_used(r->seg, h->offset + h->len);
+    spool_recover_mark_used(r->seg, h->offset + h->len);
     r->batch_end = h->offset + h->len;
     r->batch_sequence = h->sequence;
 }
@@ -237,236 +184,6 @@ static void on_damage(void *context, uint32_t offset, uint32_t len, uint64_t seq
         r->hurts[r->hurt_count++] = h;
     else
         report_damage(r, &h); /* a crash does not do that much */
-}
-
-/* ---- messages ----------------------------------------------------------------------------- */
-
-static uint32_t count_left(const struct spool_message *m)
-{
-    uint32_t left = 0;
-
-    for (uint32_t i = 0; i < m->recipient_count; i++)
-        left += m->recipients[i].state == SPOOL_RECIPIENT_WAITING;
-    return left;
-}
-
-/* A fresh object for this id, in place of an older record's. */
-static struct spool_message *replace(struct recover *r, uint64_t id, uint32_t recipients)
-{
-    struct spool_message *m = spool_find(r->s, id);
-
-    if (m && m->recipient_count != recipients) {
-        drop(r, m);
-        m = NULL;
-    }
-    if (!m) {
-        m = spool_message_create(r->s, recipients);
-        m->id = id;
-        spool_message_insert(r->s, m);
-    }
-    mem_free(m->extents);
-    m->extents = NULL;
-    m->extent_count = 0;
-    m->spool_state = SPOOL_M_MARK;
-    return m;
-}
-
-static struct spool_segment *find_segment(struct recover *r, uint64_t number)
-{
-    if (!r->cached || r->cached->number != number)
-        r->cached = spool_segment_find(r->log, number);
-    return r->cached;
-}
-
-/* What cannot be found may belong to a message that died later in the log, or moved: only those that
- * are alive in the end are missed. */
-static void set_extents(struct recover *r, struct spool_message *m, uint32_t count,
-                        const uint8_t *entries)
-{
-    if (count == 0)
-        return;
-    m->extent_count = count;
-    m->extents = mem_calloc(count, sizeof(*m->extents));
-    for (uint32_t i = 0; i < count; i++) {
-        struct spool_extent_entry e =
-            spool_extent_entry_decode(entries + (size_t)i * SPOOL_EXTENT_ENTRY);
-        struct spool_segment *seg = find_segment(r, e.segment);
-
-        m->extents[i] =
-            (struct spool_extent){.segment = seg, .offset = e.offset, .body_len = e.body_len};
-        if (!seg || e.offset > seg->size || SPOOL_RECORD_HEADER_LEN > seg->size - e.offset
-            || e.body_len > seg->size - e.offset - SPOOL_RECORD_HEADER_LEN)
-            m->spool_state |= SPOOL_M_LOST;
-    }
-}
-
-static bool id_is_ours(const struct recover *r, uint64_t id)
-{
-    return id >> SPOOL_SEQUENCE_BITS == r->log->number;
-}
-
-static void on_message(struct recover *r, const struct spool_record *rec, uint32_t offset)
-{
-    struct spool_message_view v;
-
-    if (!spool_message_decode(rec, &v) || !spool_message_sums(&v) || !id_is_ours(r, rec->id)) {
-        report_message(r, rec->id, "a message record says what cannot be");
-        return;
-    }
-    struct spool_message *m = replace(r, rec->id, v.recipient_count);
-    m->segment = r->seg;
-    m->offset = offset;
-    m->record_len = rec->len;
-    m->body_len = v.body_len;
-    m->arrived_s = v.arrived_s;
-    m->flags = v.flags;
-    for (uint32_t i = 0; i < v.recipient_count; i++)
-        spool_message_recipient(&v, i, &m->recipients[i]);
-    set_extents(r, m, v.extent_count, v.extents);
-    if (m->spool_state & SPOOL_M_LOST) {
-        /* Grows by doubling; there are few. */
-        if ((r->lost_count & (r->lost_count - 1)) == 0)
-            r->lost = mem_realloc(r->lost, (2 * r->lost_count + 1) * sizeof(*r->lost));
-        r->lost[r->lost_count++] =
-            (struct lost){rec->id, r->batch_sequence + (offset >= r->batch_end)};
-    }
-    m->recipients_left = count_left(m);
-    if (m->recipients_left == 0)
-        drop(r, m);
-}
-
-/* It was refused after all; what is found of it in a segment whose sync failed does not count. */
-static void on_void(struct recover *r, const struct spool_record *rec)
-{
-    struct spool_message *m = spool_find(r->s, rec->id);
-
-    if (m)
-        drop(r, m);
-}
-
-static void on_part(struct recover *r, const struct spool_record *rec)
-{
-    struct slice payload = slice_of(rec->payload, rec->payload_len);
-    struct spool_part_entry e;
-
-    if (!r->check_begun || rec->id != r->check_number)
-        return; /* of a checkpoint that began earlier and never mattered */
-    r->check_parts++;
-    r->check_entries += rec->aux;
-    while (spool_part_entry_decode(&payload, &e)) {
-        if (!id_is_ours(r, e.id)) {
-            report_message(r, e.id, "a checkpoint says what cannot be");
-            continue;
-        }
-        struct spool_message *m = replace(r, e.id, e.recipient_count);
-        struct spool_segment *seg = find_segment(r, e.segment);
-        m->segment = seg;
-        m->offset = e.offset;
-        m->record_len = e.record_len;
-        m->body_len = e.body_len;
-        m->arrived_s = e.arrived_s;
-        m->flags = e.flags;
-        if (!seg || e.offset > seg->size || e.record_len > seg->size - e.offset
-            || e.record_len < SPOOL_RECORD_HEADER_LEN || e.record_len > SPOOL_BATCH_LEN_MAX)
-            m->spool_state |= SPOOL_M_LOST;
-        for (uint32_t i = 0; i < e.recipient_count; i++)
-            spool_part_recipient(&e, i, &m->recipients[i]);
-        set_extents(r, m, e.extent_count, e.extents);
-        m->recipients_left = count_left(m);
-        if (m->recipients_left == 0)
-            drop(r, m);
-    }
-}
-
-static void on_outcome(struct recover *r, const struct spool_record *rec)
-{
-    struct slice payload = slice_of(rec->payload, rec->payload_len);
-    struct spool_message *m = spool_find(r->s, rec->id);
-    struct spool_outcome_entry e;
-
-    if (!m)
-        return;
-    while (spool_outcome_entry_decode(&payload, &e)) {
-        if (e.recipient >= m->recipient_count)
-            continue;
-        struct spool_recipient *to = &m->recipients[e.recipient];
-
-        to->state = e.state;
-        to->attempts = e.attempts;
-        to->due_s = e.due_s;
-    }
-    m->recipients_left = count_left(m);
-    if (m->recipients_left == 0)
-        drop(r, m);
-}
-
-/* ---- checkpoints -------------------------------------------------------------------------- */
-
-static bool unmark(struct spool_message *m, void *context)
-{
-    const struct recover *r = context;
-
-    if (id_is_ours(r, m->id))
-        m->spool_state &= (uint8_t)~SPOOL_M_MARK;
-    return true;
-}
-
-static bool drop_unmarked(struct spool_message *m, void *context)
-{
-    struct recover *r = context;
-
-    if (id_is_ours(r, m->id) && !(m->spool_state & SPOOL_M_MARK))
-        drop(r, m);
-    return true;
-}
-
-static void on_begin(struct recover *r, const struct spool_record *rec)
-{
-    if (rec->id > r->check_number_max)
-        r->check_number_max = rec->id;
-    /* The first one is where we began; what follows it is replayed in any case, so that later ones
-     * matter only to a scan of everything. */
-    if (r->check_begun && !r->all)
-        return;
-    r->check_begun = true;
-    r->check_complete = false;
-    r->check_number = rec->id;
-    r->check_parts = 0;
-    r->check_entries = 0;
-    spool_each(r->s, unmark, r);
-}
-
-static void on_end(struct recover *r, const struct spool_record *rec)
-{
-    if (!r->check_begun || rec->id != r->check_number || rec->payload_len < 8)
-        return;
-    r->check_complete = r->check_parts >= rec->aux && r->check_entries >= get_le64(rec->payload);
-    /* Those that it does not name were done with before it began. */
-    if (r->check_complete && r->all)
-        spool_each(r->s, drop_unmarked, r);
-}
-
-static void on_record(void *context, const struct spool_record *rec, uint32_t offset)
-{
-    struct recover *r = context;
-
-    r->out->records++;
-    r->seg->empty = false;
-    mark_used(r->seg, offset + rec->len);
-    if (offset >= r->batch_end)
-        report_salvaged(r, offset);
-    if (rec->id >> SPOOL_SEQUENCE_BITS == r->log->number && rec->id >= r->id_max)
-        r->id_max = rec->id + 1;
-    switch ((enum spool_record_type)rec->type) {
-    case SPOOL_RECORD_MESSAGE: on_message(r, rec, offset); break;
-    case SPOOL_RECORD_OUTCOME: on_outcome(r, rec); break;
-    case SPOOL_RECORD_BEGIN: on_begin(r, rec); break;
-    case SPOOL_RECORD_PART: on_part(r, rec); break;
-    case SPOOL_RECORD_END: on_end(r, rec); break;
-    case SPOOL_RECORD_VOID: on_void(r, rec); break;
-    case SPOOL_RECORD_EXTENT:
-    case SPOOL_RECORD_TYPE_END: break;
-    }
 }
 
 /* ---- the replay --------------------------------------------------------------------------- */
@@ -521,7 +238,7 @@ static int find_newest(struct recover *r)
 static int replay(struct recover *r, struct spool_position from)
 {
     const struct spool_scan_visitor visitor = {
-        .context = r, .batch = on_batch, .record = on_record, .damage = on_damage};
+        .context = r, .batch = on_batch, .record = spool_replay_record, .damage = on_damage};
     struct spool_log *log = r->log;
 
     r->replaying = true;
@@ -550,8 +267,8 @@ static bool drop_ours(struct spool_message *m, void *context)
 {
     struct recover *r = context;
 
-    if (id_is_ours(r, m->id))
-        drop(r, m);
+    if (spool_replay_is_ours(r, m->id))
+        spool_replay_drop(r, m);
     return true;
 }
 
@@ -578,12 +295,13 @@ static bool adopt_message(struct spool_message *m, void *context)
 {
     struct recover *r = context;
 
-    if (!id_is_ours(r, m->id))
+    if (!spool_replay_is_ours(r, m->id))
         return true;
     if (m->spool_state & SPOOL_M_LOST) {
         /* In a scan of everything it may as well be long gone. */
-        report_message(r, m->id, "the segment of its record or of a part of its body is missing");
-        drop(r, m);
+        spool_recover_report_message(
+            r, m->id, "the segment of its record or of a part of its body is missing");
+        spool_replay_drop(r, m);
         return true;
     }
     m->spool_state = 0;

@@ -1,0 +1,356 @@
+/*
+ * spool_move: one message of a compaction moves to the head of the log.
+ */
+#include <errno.h>
+
+#include "base_crc32c.h"
+#include "spool_compact_priv.h"
+
+/* ---- one move ----------------------------------------------------------------------------- */
+
+static void record_read(struct spool_compaction *c);
+
+static void drop_new_extents(struct spool_compaction *c)
+{
+    for (uint32_t i = 0; i < c->extent_count && c->extents; i++) {
+        struct spool_extent *e = &c->extents[i];
+
+        /* Only those that were copied hold their segment. */
+        if (e->message == NULL && e->segment)
+            e->segment->loose--;
+    }
+    mem_free(c->extents);
+    c->extents = NULL;
+    c->extent_count = 0;
+}
+
+void spool_move_end(struct spool_compaction *c)
+{
+    ASSERT(!io_op_busy(&c->op) && !c->extent_waits);
+    if (c->message)
+        c->message->spool_state &= (uint8_t) ~(SPOOL_M_MOVING | SPOOL_M_APPENDED);
+    if (c->slot)
+        spool_extent_slot_put(c->log->spool, c->slot);
+    drop_new_extents(c);
+    mem_free(c->memory);
+    c->slot = NULL;
+    c->memory = NULL;
+    c->message = NULL;
+    c->record = NULL;
+    c->state = MOVE_NONE;
+    c->log->reap = true;
+}
+
+static void report_damage(const struct spool_compaction *c, const char *action)
+{
+    struct log_record r;
+
+    log_begin(&r, LOG_ERROR, "spool_message_damaged");
+    log_id(&r, "message", c->id);
+    log_u64(&r, "log", c->log->number);
+    log_u64(&r, "segment", c->segment->number);
+    log_u64(&r, "offset", c->offset);
+    log_errno(&r, -c->error);
+    log_str(&r, "action", action);
+    log_end(&r);
+}
+
+static void move_damaged(struct spool_compaction *c)
+{
+    if (c->message) {
+        report_damage(c, "left where it is");
+        c->message->spool_state |= SPOOL_M_STAYS;
+    }
+    spool_move_end(c);
+}
+
+/* True when the range is all there. */
+static bool read_more(struct spool_compaction *c, uint8_t *to)
+{
+    uint32_t from = c->offset / SPOOL_BLOCK * SPOOL_BLOCK;
+    uint32_t want = (uint32_t)spool_round_up(c->offset + c->len - from, SPOOL_BLOCK);
+    int progress = spool_read_progress(c->op.res, want, &c->got);
+
+    if (progress == 1)
+        io_read(c->log->spool->io, &c->op, c->segment->fd, to + c->got, want - c->got,
+                from + c->got);
+    c->error = progress < 0 ? progress : 0;
+    return progress <= 0;
+}
+
+static void read_begin(struct spool_compaction *c, const struct spool_segment *seg, uint32_t offset,
+                       uint32_t len, uint8_t *to, void (*done)(struct io_op *))
+{
+    uint32_t from = offset / SPOOL_BLOCK * SPOOL_BLOCK;
+
+    c->segment = seg;
+    c->offset = offset;
+    c->len = len;
+    c->got = 0;
+    c->op.done = done;
+    io_read(c->log->spool->io, &c->op, seg->fd, to,
+            (size_t)spool_round_up(offset + len - from, SPOOL_BLOCK), from);
+}
+
+static bool decode(struct spool_compaction *c, const uint8_t *at, uint8_t type,
+                   struct spool_record *out)
+{
+    if (c->error == 0
+        && (!spool_record_decode(at, c->len, spool_segment_mask(c->segment, c->offset), out)
+            || out->type != type || out->id != c->id || out->len != c->len))
+        c->error = -EBADMSG;
+    return c->error == 0;
+}
+
+/* ---- extents ------------------------------------------------------------------------------ */
+
+static void extent_read_done(struct io_op *op)
+{
+    struct spool_compaction *c = container_of(op, struct spool_compaction, op);
+    struct spool_record r;
+    uint8_t *record = c->slot->data + c->offset % SPOOL_BLOCK;
+
+    if (!read_more(c, c->slot->data))
+        return;
+    if (!c->message || c->message->pins > 0) {
+        spool_move_end(c);
+        return;
+    }
+    if (!decode(c, record, SPOOL_RECORD_EXTENT, &r)) {
+        move_damaged(c);
+        return;
+    }
+    /* As written by spool_batch_extent() it stands right behind a batch header, so here as well. */
+    ASSERT(c->offset % SPOOL_BLOCK == SPOOL_BATCH_HEADER_LEN);
+    struct spool_pending *p = spool_pending_get(c->log->spool, PENDING_MOVE_EXTENT);
+    uint32_t index = c->extent_next;
+    spool_batch_extent(c->log, c->slot, c->id, index, r.payload_len,
+                       crc32c(0, r.payload, r.payload_len), p);
+    c->slot = NULL;
+    c->extent_waits = true;
+    c->state = MOVE_WAIT_EXTENT;
+    c->log->spool->counters.compacted_bytes += r.payload_len;
+}
+
+void spool_move_read_extent(struct spool_compaction *c)
+{
+    const struct spool_extent *e = &c->message->extents[c->extent_next];
+
+    c->state = MOVE_WAIT_EXTENT;
+    c->slot = spool_extent_slot_get(c->log->spool);
+    if (!c->slot)
+        return; /* the next step tries again */
+    c->state = MOVE_READ_EXTENT;
+    read_begin(c, e->segment, e->offset, SPOOL_RECORD_HEADER_LEN + e->body_len, c->slot->data,
+               extent_read_done);
+}
+
+static bool extent_fits(const struct spool *s, const struct spool_extent *e)
+{
+    return e->body_len <= s->extent_body_max && e->offset % SPOOL_BLOCK == SPOOL_BATCH_HEADER_LEN;
+}
+
+/* The next part of the body that lies in the victim. */
+static void extents_go_on(struct spool_compaction *c)
+{
+    struct spool_message *m = c->message;
+
+    while (c->extent_next < m->extent_count && m->extents[c->extent_next].segment != c->victim)
+        c->extent_next++;
+    if (c->extent_next == m->extent_count) {
+        record_read(c);
+        return;
+    }
+    if (!extent_fits(c->log->spool, &m->extents[c->extent_next])) {
+        m->spool_state |= SPOOL_M_STAYS; /* from a time of larger slots */
+        spool_move_end(c);
+        return;
+    }
+    if (!c->extents) {
+        /* Their `message` marks those that stay where they are. */
+        c->extents = mem_dup(m->extents, m->extent_count * sizeof(*m->extents));
+        c->extent_count = m->extent_count;
+    }
+    spool_move_read_extent(c);
+}
+
+static void extent_stable(struct spool_compaction *c, struct spool_pending *p,
+                          struct spool_batch *b)
+{
+    struct spool_extent *e = &c->extents[p->index];
+
+    ASSERT(c->extent_waits && p->index == c->extent_next);
+    c->extent_waits = false;
+    e->segment = b->segment;
+    e->offset = b->offset + p->at;
+    e->message = NULL;
+    b->segment->loose++;
+    c->extent_next++;
+    if (!c->message || c->message->pins > 0)
+        spool_move_end(c);
+    else
+        extents_go_on(c);
+}
+
+void spool_compact_extent_failed(struct spool_log *log)
+{
+    struct spool_compaction *c = &log->compaction;
+
+    ASSERT(c->extent_waits);
+    c->extent_waits = false;
+    spool_move_end(c);
+}
+
+/* ---- the record --------------------------------------------------------------------------- */
+
+/* Changes a record in place to what is true now. */
+static void record_update(struct spool_compaction *c, uint8_t *record)
+{
+    const struct spool_message *m = c->message;
+    uint32_t body_len = get_le32(record + 12); /* aux */
+    uint8_t *block = record + SPOOL_RECORD_HEADER_LEN + body_len;
+    uint8_t *row = block + SPOOL_ENVELOPE_FIXED;
+    uint8_t *extent = record + c->record_len - m->extent_count * SPOOL_EXTENT_ENTRY;
+    const struct spool_extent *extents = c->extents ? c->extents : m->extents;
+
+    for (uint32_t i = 0; i < m->recipient_count; i++, row += SPOOL_ENVELOPE_RECIPIENT)
+        spool_recipient_state_encode(&m->recipients[i], row);
+    for (uint32_t i = 0; i < m->extent_count; i++, extent += SPOOL_EXTENT_ENTRY)
+        spool_extent_entry_encode(extents[i].segment->number, extents[i].offset,
+                                  extents[i].body_len, extent);
+    uint32_t crc =
+        crc32c(0, record + SPOOL_RECORD_HEADER_LEN, c->record_len - SPOOL_RECORD_HEADER_LEN);
+    spool_record_seal(record, SPOOL_RECORD_MESSAGE, c->record_len, body_len, m->id, crc);
+}
+
+void spool_move_append(struct spool_compaction *c)
+{
+    struct spool_log *log = c->log;
+
+    if (!c->message || c->message->pins > 0) {
+        spool_move_end(c);
+        return;
+    }
+    uint8_t *place = spool_compact_affordable(log, c->record_len)
+                         ? spool_batch_reserve(log, c->record_len)
+                         : NULL;
+    if (!place) {
+        c->state = MOVE_APPEND; /* the next step tries again */
+        return;
+    }
+    memcpy(place, c->record, c->record_len);
+    record_update(c, place);
+    struct spool_pending *p = spool_pending_get(log->spool, PENDING_MOVE);
+    (void)spool_batch_add(log, c->record_len, p);
+    c->message->spool_state |= SPOOL_M_APPENDED;
+    c->state = MOVE_WAIT;
+    log->spool->counters.compacted_bytes += c->record_len;
+}
+
+static bool record_matches(const struct spool_compaction *c, const struct spool_record *r)
+{
+    struct spool_message_view v;
+
+    return spool_message_decode(r, &v) && v.recipient_count == c->message->recipient_count
+           && v.extent_count == c->message->extent_count;
+}
+
+static void record_read_done(struct io_op *op)
+{
+    struct spool_compaction *c = container_of(op, struct spool_compaction, op);
+    struct spool_record r;
+
+    if (!read_more(c, c->memory))
+        return;
+    if (!c->message || c->message->pins > 0) {
+        spool_move_end(c);
+        return;
+    }
+    c->record = c->memory + c->offset % SPOOL_BLOCK;
+    if (decode(c, c->record, SPOOL_RECORD_MESSAGE, &r) && !record_matches(c, &r))
+        c->error = -EBADMSG;
+    if (c->error && c->message->hot) {
+        /* What the disk has lost memory still knows. */
+        report_damage(c, "copied again from memory");
+        memcpy(c->memory, c->message->hot, c->record_len);
+        c->record = c->memory;
+        c->error = 0;
+    }
+    if (c->error)
+        move_damaged(c);
+    else
+        spool_move_append(c);
+}
+
+static void record_read(struct spool_compaction *c)
+{
+    struct spool_message *m = c->message;
+
+    if (m->record_len > c->log->spool->record_max) {
+        m->spool_state |= SPOOL_M_STAYS; /* from a time of larger batches */
+        spool_move_end(c);
+        return;
+    }
+    c->record_len = m->record_len;
+    uint32_t from = m->offset / SPOOL_BLOCK * SPOOL_BLOCK;
+    c->memory_len = (uint32_t)spool_round_up(m->offset + m->record_len - from, SPOOL_BLOCK);
+    c->memory = mem_alloc_aligned(SPOOL_BLOCK, c->memory_len);
+    c->state = MOVE_READ_RECORD;
+    read_begin(c, m->segment, m->offset, m->record_len, c->memory, record_read_done);
+}
+
+/* The copy is stable: the message lives there now. */
+static void relocate(struct spool_compaction *c, const struct spool_pending *p,
+                     const struct spool_batch *b)
+{
+    struct spool_message *m = c->message;
+
+    spool_message_unlink(m, 0);
+    m->segment = b->segment;
+    m->offset = b->offset + p->at;
+    if (c->extents) {
+        struct spool_extent *old = m->extents;
+
+        for (uint32_t i = 0; i < c->extent_count; i++) {
+            if (c->extents[i].message == NULL)
+                c->extents[i].segment->loose--;
+        }
+        m->extents = c->extents;
+        c->extents = NULL;
+        mem_free(old);
+    }
+    spool_message_link(m);
+}
+
+void spool_compact_stable(struct spool_pending *p, struct spool_batch *b)
+{
+    struct spool_compaction *c = &b->log->compaction;
+
+    if (p->kind == PENDING_MOVE_EXTENT) {
+        extent_stable(c, p, b);
+        return;
+    }
+    ASSERT(c->state == MOVE_WAIT);
+    /* Pinned: somebody may be reading it on another shard. It stays; the copy is found by a recovery
+     * only as long as no checkpoint says otherwise, and then it is as good. */
+    if (c->message && c->message->pins == 0)
+        relocate(c, p, b);
+    spool_move_end(c);
+}
+
+void spool_compact_forget(struct spool_log *log, struct spool_message *m)
+{
+    ASSERT(log->compaction.message == m);
+    log->compaction.message = NULL;
+}
+
+void spool_move_begin(struct spool_compaction *c, struct spool_message *m)
+{
+    ASSERT(m->segment->log == c->log && !c->extents && !c->memory);
+    m->spool_state |= SPOOL_M_MOVING;
+    c->message = m;
+    c->id = m->id;
+    c->error = 0;
+    c->extent_next = 0;
+    extents_go_on(c);
+}
