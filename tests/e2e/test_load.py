@@ -10,10 +10,10 @@ import subprocess
 import time
 import unittest
 
-from mailring_e2e import (BUILD, DROP, RESET, SINK, STALL, Case, Client, Closed, NextHop, Pieces, free_port, main,
-                          times)
+from mailring_e2e import (BUILD, DROP, RESET, STALL, Case, Client, Closed, NextHop, Pieces, free_port, main, times)
 
 LOAD = BUILD / 'mailring-load'
+SINK = BUILD / 'mailring-sink'
 
 
 class Tools(Case):
