@@ -81,7 +81,8 @@ void shard_awake(struct shard *s);
 /* Everything that a stop waits for is done. */
 bool shard_stopped(struct shard *s);
 
-/* Asks all shards to end. From any thread or signal handler's thread. */
+/* Asks all shards to end. From any thread or signal handler's thread. None may be destroyed before it
+ * has returned: it wakes them one by one. */
 void shard_group_stop(struct shard_group *group);
 
 unsigned shard_number(const struct shard *s);

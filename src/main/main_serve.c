@@ -36,7 +36,6 @@ struct worker {
     struct io *io;
     int *fds; /* listening sockets, address by address */
     pthread_t thread;
-    bool running;
     struct shard *shard;
     struct admin *admin; /* on the first shard */
     struct spool_recovery recovery;
@@ -56,7 +55,8 @@ struct serve {
     int control_fd;
     sem_t opened;            /* a worker has opened its shard, or failed */
     sem_t go;                /* posted for each worker when all have */
-    pthread_barrier_t ended; /* all workers have left their loops */
+    pthread_barrier_t ended; /* all workers have left their loops, and nobody wakes them any more */
+    unsigned running;        /* workers with a thread */
     _Atomic bool failed;     /* some could not open: the others close again */
     int exit_code;
 };
@@ -377,8 +377,6 @@ static void *worker_main(void *argument)
 
 static bool start_workers(struct serve *s)
 {
-    unsigned running = 0;
-
     for (unsigned i = 0; i < s->count; i++) {
         struct worker *w = &s->workers[i];
         int error = pthread_create(&w->thread, NULL, worker_main, w);
@@ -388,17 +386,16 @@ static bool start_workers(struct serve *s)
             s->exit_code = EX_OSERR;
             break;
         }
-        w->running = true;
-        running++;
+        s->running++;
     }
-    if (running > 0)
-        (void)pthread_barrier_init(&s->ended, NULL, running); /* nobody is there before `go` */
-    for (unsigned i = 0; i < running; i++) {
+    /* Nobody is there before `go`. */
+    (void)pthread_barrier_init(&s->ended, NULL, s->running + 1);
+    for (unsigned i = 0; i < s->running; i++) {
         while (sem_wait(&s->opened) != 0 && errno == EINTR)
             continue;
     }
-    for (unsigned i = 0; i < s->count; i++) {
-        if (s->workers[i].running && !s->workers[i].ok) {
+    for (unsigned i = 0; i < s->running; i++) {
+        if (!s->workers[i].ok) {
             main_complain("%.*s", SLICE_ARG(buf_slice(&s->workers[i].error)));
             s->exit_code = EX_CANTCREAT;
             break; /* the others fail for the same reason, mostly */
@@ -450,15 +447,23 @@ static void wait_for_stop(struct serve *s, const sigset_t *signals)
     log_end(&r);
 }
 
-/* Joins the threads, then frees in the order in which nothing refers to what is gone. */
+static void join_workers(struct serve *s)
+{
+    if (s->running == 0)
+        return;
+    /* A shard may be gone as soon as it is asked to stop: not before all of them have been. */
+    (void)pthread_barrier_wait(&s->ended);
+    while (s->running > 0)
+        (void)pthread_join(s->workers[--s->running].thread, NULL);
+    (void)pthread_barrier_destroy(&s->ended);
+}
+
+/* Frees in the order in which nothing refers to what is gone. */
 static void finish(struct serve *s)
 {
-    for (unsigned i = 0; i < s->count; i++)
+    for (unsigned i = 0; i < s->running; i++)
         (void)sem_post(&s->go);
-    for (unsigned i = 0; s->workers != NULL && i < s->count; i++) {
-        if (s->workers[i].running)
-            (void)pthread_join(s->workers[i].thread, NULL);
-    }
+    join_workers(s);
     for (unsigned i = 0; s->workers != NULL && i < s->count; i++) {
         struct worker *w = &s->workers[i];
         for (size_t a = 0; w->fds != NULL && a < s->address_count; a++) {
@@ -487,10 +492,7 @@ static void run(struct serve *s, const sigset_t *signals)
         for (unsigned i = 0; i < s->count; i++)
             (void)sem_post(&s->go);
         wait_for_stop(s, signals);
-        for (unsigned i = 0; i < s->count; i++) {
-            (void)pthread_join(s->workers[i].thread, NULL);
-            s->workers[i].running = false;
-        }
+        join_workers(s);
         log_begin(&r, LOG_NOTICE, "stopped");
         log_end(&r);
     }
