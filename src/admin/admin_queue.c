@@ -79,7 +79,8 @@ static void note_ids(struct queue_job *j)
     j->id_count = j->id_next = 0;
     if (j->all) {
         spool_each(spool, note_message, j);
-        qsort(j->ids, j->id_count, sizeof(*j->ids), compare_ids);
+        if (j->id_count > 0) /* else there may be no array, which qsort() must not be given */
+            qsort(j->ids, j->id_count, sizeof(*j->ids), compare_ids);
         return;
     }
     for (size_t i = 0; i < j->wanted_count; i++) {
