@@ -185,6 +185,16 @@ bool conf_domain_has_recipient(const struct conf_domain *domain, struct slice lo
 /* The local part without its subaddress ("ann+news" is ann's), a piece of `local_part`. */
 struct slice conf_domain_user(const struct conf_domain *domain, struct slice local_part);
 
+enum { CONF_MAILBOX_NAME_MAX = 255 };
+
+/* What %u stands for in a Maildir's path: the local part without its quotes and its subaddress, in
+ * lower case; *out_name lies in `memory`. `domain` may be NULL: none of ours. False if that is not one
+ * plain name of a file: no message to it can be delivered. */
+bool conf_mailbox_name(const struct conf_domain *domain, struct slice local_part,
+                       uint8_t memory[CONF_MAILBOX_NAME_MAX], struct slice *out_name);
+/* One component of a path, of our making: no other directory, nothing hidden, no control characters. */
+bool conf_is_plain_name(struct slice name);
+
 /* The most specific route: the domain itself, then "*.parent" from the longest parent to the
  * shortest, then "*". "*.example.org" is not for example.org itself. Never NULL. */
 const struct conf_route *conf_route_find(const struct conf *conf, struct slice domain);

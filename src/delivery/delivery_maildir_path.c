@@ -1,11 +1,11 @@
 /*
  * delivery_maildir_path: which directory and which file. What senders wrote becomes part of a path
- * here, so each piece is checked to be one plain name.
+ * here, so each piece is checked to be one plain name (conf_mailbox.c).
  */
 #include "base_log.h"
 #include "delivery_maildir_priv.h"
 
-enum { NAME_MAX_BYTES = 255, HOSTNAME_MAX_BYTES = 200 };
+enum { HOSTNAME_MAX_BYTES = 200 };
 
 static void split(struct slice address, struct slice *out_local, struct slice *out_domain)
 {
@@ -21,53 +21,17 @@ static void split(struct slice address, struct slice *out_local, struct slice *o
     }
 }
 
-/* RFC 5321 4.1.2: "ann" in quotes and ann without are one mailbox. Answers the length. */
-static size_t unquote_and_fold(struct slice local, uint8_t out[NAME_MAX_BYTES])
-{
-    bool quoted = local.len >= 2 && local.data[0] == '"' && local.data[local.len - 1] == '"';
-    size_t len = 0;
-
-    if (quoted)
-        local = slice_of(local.data + 1, local.len - 2);
-    for (size_t i = 0; i < local.len && len < NAME_MAX_BYTES; i++) {
-        uint8_t c = local.data[i];
-        if (quoted && c == '\\' && i + 1 < local.len)
-            c = local.data[++i];
-        out[len++] = c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
-    }
-    return len;
-}
-
-/* One component of a path, of our making: no other directory, nothing hidden, nothing that a shell or
- * a terminal would stumble over. */
-static bool is_plain_name(struct slice name)
-{
-    if (name.len == 0 || name.len > NAME_MAX_BYTES || name.data[0] == '.')
-        return false;
-    for (size_t i = 0; i < name.len; i++) {
-        uint8_t c = name.data[i];
-        if (c == '/' || c < 0x20 || c == 0x7f)
-            return false;
-    }
-    return true;
-}
-
 static bool append_user(const struct conf_domain *ours, struct slice local, struct buf *out)
 {
-    uint8_t folded[NAME_MAX_BYTES];
+    uint8_t memory[CONF_MAILBOX_NAME_MAX];
     struct slice user;
 
-    if (local.len > NAME_MAX_BYTES)
-        return false;
-    user = slice_of(folded, unquote_and_fold(local, folded));
-    if (ours != NULL)
-        user = conf_domain_user(ours, user);
-    return is_plain_name(user) && buf_append_slice(out, user);
+    return conf_mailbox_name(ours, local, memory, &user) && buf_append_slice(out, user);
 }
 
 static bool append_domain(struct slice domain, struct buf *out)
 {
-    if (!is_plain_name(domain))
+    if (!conf_is_plain_name(domain))
         return false;
     for (size_t i = 0; i < domain.len; i++) {
         uint8_t c = domain.data[i];

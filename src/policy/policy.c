@@ -7,6 +7,8 @@ static const struct smtp_reply refuse_relay =
     SMTP_REPLY_INIT(550, 5, 7, 1, "Relaying denied: not a domain of ours");
 static const struct smtp_reply refuse_unknown =
     SMTP_REPLY_INIT(550, 5, 1, 1, "No such recipient here");
+static const struct smtp_reply refuse_name =
+    SMTP_REPLY_INIT(550, 5, 1, 3, "That address names no mailbox");
 static const struct smtp_reply refuse_literal =
     SMTP_REPLY_INIT(550, 5, 1, 2, "Mail to address literals is not accepted");
 
@@ -43,9 +45,33 @@ struct slice policy_postmaster_domain(const struct conf *conf)
     return conf->domain_count > 0 ? conf->domains[0].name : SLICE_NULL;
 }
 
-/* Mail whose destination is "reject:" is refused here, in the session, so that nothing bounces. */
-static bool check_destination(const struct conf_destinations *to, struct smtp_reply *out_refusal)
+/* %% is a percent sign. */
+static bool holds_user(struct slice path)
 {
+    for (size_t i = 0; i + 1 < path.len; i++)
+        if (path.data[i] == '%' && path.data[++i] == 'u')
+            return true;
+    return false;
+}
+
+/* A Maildir whose path holds %u needs a local part that can be a name in it. */
+static bool is_mailbox(const struct conf_destination *to, const struct conf_domain *domain,
+                       struct slice local)
+{
+    uint8_t memory[CONF_MAILBOX_NAME_MAX];
+    struct slice name;
+
+    return to->kind != CONF_TO_MAILDIR || !holds_user(to->path)
+           || conf_mailbox_name(domain, local, memory, &name);
+}
+
+/* What the destination would refuse for certain is refused here, in the session, so that nothing
+ * bounces: mail for "reject:", and names that no mailbox can have. `domain` is NULL for a route. */
+static bool check_destination(const struct conf_destinations *to, const struct conf_domain *domain,
+                              struct slice local, struct smtp_reply *out_refusal)
+{
+    if (!is_mailbox(&to->items[0], domain, local))
+        return refuse(&refuse_name, out_refusal);
     if (to->items[0].kind != CONF_TO_REJECT)
         return true;
     *out_refusal =
@@ -63,7 +89,7 @@ bool policy_check_rcpt(const struct policy_client *client, const struct smtp_add
         domain = conf_domain_find(client->conf, policy_postmaster_domain(client->conf));
         if (domain == NULL)
             return refuse(&refuse_unknown, out_refusal);
-        return check_destination(&domain->to, out_refusal);
+        return check_destination(&domain->to, domain, recipient->local, out_refusal);
     case SMTP_DOMAIN_NAME: break;
     case SMTP_DOMAIN_IPV4:
     case SMTP_DOMAIN_IPV6:
@@ -73,9 +99,10 @@ bool policy_check_rcpt(const struct policy_client *client, const struct smtp_add
     if (domain != NULL) {
         if (!conf_domain_has_recipient(domain, recipient->local))
             return refuse(&refuse_unknown, out_refusal);
-        return check_destination(&domain->to, out_refusal);
+        return check_destination(&domain->to, domain, recipient->local, out_refusal);
     }
     if (!client->may_relay)
         return refuse(&refuse_relay, out_refusal);
-    return check_destination(&conf_route_find(client->conf, recipient->domain)->to, out_refusal);
+    return check_destination(&conf_route_find(client->conf, recipient->domain)->to, NULL,
+                             recipient->local, out_refusal);
 }

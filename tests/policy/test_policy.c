@@ -22,6 +22,8 @@ static void load(void)
                                "domain \"one.example\" { to = \"discard\" recipients = \"%s\" "
                                "subaddress = \"+\" }\n"
                                "domain \"all.example\" { to = \"discard\" }\n"
+                               "domain \"box.example\" { to = \"maildir:/mail/%%d/%%u\" }\n"
+                               "domain \"one-box.example\" { to = \"maildir:/mail/%%%%u\" }\n"
                                "domain \"shut.example\" { to = \"reject:moved away\" }\n"
                                "route \"bad.example\" { to = \"reject:not there\" }\n";
     char list[] = "/tmp/policy-recipients-XXXXXX", file[] = "/tmp/policy-conf-XXXXXX";
@@ -63,6 +65,13 @@ static const struct {
     {"192.0.2.1", "x@elsewhere.example", 550, 1},
     {"192.0.2.1", "x@sub.one.example", 550, 1},
     {"192.0.2.1", "x@shut.example", 550, 1},
+    {"192.0.2.1", "a/b@box.example", 550, 3},
+    {"192.0.2.1", "\"..\"@box.example", 550, 3},
+    {"192.0.2.1", "\"\"@box.example", 550, 3},
+    {"192.0.2.1", "\".hidden\"@box.example", 550, 3},
+    {"192.0.2.1", "\"a b@c\"@box.example", 0, 0},
+    {"192.0.2.1", "a/b@one-box.example", 0, 0},
+    {"192.0.2.1", "a/b@all.example", 0, 0},
     {"192.0.2.1", "x@[127.0.0.1]", 550, 2},
     {"192.0.2.1", "\"x@elsewhere.example\"@all.example", 0, 0},
     {"192.0.2.1", "x%elsewhere.example@all.example", 0, 0},
