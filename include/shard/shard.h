@@ -26,6 +26,7 @@ struct shard_group {
     const struct conf *conf;
     struct server_shared *shared;
     unsigned count;
+    uint32_t process_id; /* for those who find the spool in use; 0: not said */
     struct shard **shards;
     _Atomic unsigned quiet; /* shards that have stopped making work */
     _Atomic bool stop;      /* asked for; shards look at it in each pass */

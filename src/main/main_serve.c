@@ -512,8 +512,11 @@ static void set_up(struct serve *s)
         buf_init(&s->workers[i].error, 0);
     }
     server_shared_init(&s->shared, s->conf);
-    s->group = (struct shard_group){
-        .conf = s->conf, .shared = &s->shared, .count = s->count, .pass_over = main_log_flush};
+    s->group = (struct shard_group){.conf = s->conf,
+                                    .shared = &s->shared,
+                                    .count = s->count,
+                                    .process_id = (uint32_t)getpid(),
+                                    .pass_over = main_log_flush};
     s->group.shards = mem_calloc(s->count, sizeof(*s->group.shards));
     (void)sem_init(&s->opened, 0, 0); /* fails only for wrong arguments */
     (void)sem_init(&s->go, 0, 0);

@@ -84,6 +84,7 @@ static bool open_spool(struct shard *s, struct spool_recovery *out_recovery, str
         .shards = s->group->count,
         .segment_size = s->conf->spool_segment,
         .bytes_max = s->conf->limits.queue / s->group->count,
+        .process_id = s->group->process_id,
         .recovered = recovered,
         .context = s,
     };

@@ -298,8 +298,10 @@ static int take_lock(struct spool_log *log, bool offline, struct buf *out_error)
         io_read(io, &op, log->lock_fd, text, 10, 0);
         int got = io_await(io, &op);
         struct slice pid = slice_trim(slice_of(text, got > 0 ? (size_t)got : 0));
-        (void)buf_printf(out_error, "spool %s is in use by another mailring (pid %.*s)",
-                         log->spool->options.path, SLICE_ARG(pid));
+        (void)buf_printf(out_error, "spool %s is in use by another mailring",
+                         log->spool->options.path);
+        if (pid.len > 0)
+            (void)buf_printf(out_error, " (pid %.*s)", SLICE_ARG(pid));
         return -EBUSY;
     }
     if (error)
