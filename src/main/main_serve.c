@@ -53,6 +53,7 @@ struct serve {
     size_t address_count; /* of all listeners */
     size_t *listener_of;  /* address -> index of its listener */
     int control_fd;
+    struct stat control;     /* the control socket's file; no inode: none of ours */
     sem_t opened;            /* a worker has opened its shard, or failed */
     sem_t go;                /* posted for each worker when all have */
     pthread_barrier_t ended; /* all workers have left their loops, and nobody wakes them any more */
@@ -246,6 +247,8 @@ static bool open_control(struct serve *s)
         return give_up(s, EX_CANTCREAT);
     }
     s->control_fd = fd;
+    if (lstat(path, &s->control) != 0)
+        s->control.st_ino = 0;
     /* By name, but not through a link: the directory may be the user's already. */
     if (s->user.change && lchown(path, s->user.uid, s->user.gid) != 0) {
         main_complain("control \"%s\": %s", path, strerror(errno));
@@ -458,12 +461,24 @@ static void join_workers(struct serve *s)
     (void)pthread_barrier_destroy(&s->ended);
 }
 
+/* The socket's file, unless another server has put its own there meanwhile. In a directory that was not
+ * made for the server its user may not remove it; the next start replaces it. */
+static void remove_control(const struct serve *s)
+{
+    struct stat now;
+
+    if (s->control.st_ino != 0 && lstat(s->conf->control, &now) == 0
+        && now.st_ino == s->control.st_ino && now.st_dev == s->control.st_dev)
+        (void)unlink(s->conf->control);
+}
+
 /* Frees in the order in which nothing refers to what is gone. */
 static void finish(struct serve *s)
 {
     for (unsigned i = 0; i < s->running; i++)
         (void)sem_post(&s->go);
     join_workers(s);
+    remove_control(s);
     for (unsigned i = 0; s->workers != NULL && i < s->count; i++) {
         struct worker *w = &s->workers[i];
         for (size_t a = 0; w->fds != NULL && a < s->address_count; a++) {

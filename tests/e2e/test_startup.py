@@ -206,7 +206,8 @@ class CannotStart(Case):
     def test_second_server_on_a_spool(self):
         first = self.start_server()
         second = self.make_server({'spool': first.spool})
-        self.fails(second, re.escape(str(first.spool)))
+        self.fails(second, f'{re.escape(str(first.spool))}.*pid {first.pid}')
+        self.assertFalse(second.control.exists(), 'a control socket is left')
         send_message(first.port, 'a@client.test', 'box@local.test', sample('first'))
         first.wait_mail('box')
         first.stop()

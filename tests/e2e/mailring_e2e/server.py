@@ -158,6 +158,8 @@ class Server:
             pass
         else:
             raise AssertionError('a process of it is left')
+        if self.control.exists():
+            raise AssertionError('its control socket is left')
         with socket.socket() as probe:
             if probe.connect_ex(('127.0.0.1', self.port)) == 0:
                 raise AssertionError('somebody is still at its port')
