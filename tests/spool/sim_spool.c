@@ -309,6 +309,7 @@ static void worker_step(struct worker *k)
 /* ---- outcomes ----------------------------------------------------------------------------- */
 
 struct pick {
+    bool pinned; /* will do as well */
     uint64_t skip;
     struct spool_message *found;
 };
@@ -317,14 +318,14 @@ static bool pick_visit(struct spool_message *m, void *context)
 {
     struct pick *p = context;
 
-    if (m->pins == 0)
+    if (m->pins == 0 || p->pinned)
         p->found = m;
     return p->skip-- > 0 || !p->found;
 }
 
 static struct spool_message *pick_message(struct spool *s)
 {
-    struct pick p = {.skip = 0};
+    struct pick p = {.pinned = rand_chance(&world.rand, 1, 4)};
     struct spool_counters c;
 
     spool_counters(s, &c);
