@@ -21,7 +21,7 @@ static const struct {
     {"check", main_check, "read the configuration and say what is wrong with it", false},
     {"status", main_status, "counters of the running server [--json]", false},
     {"queue", main_queue, "list | show ID | retry ID|all | delete ID|all  [--json]", true},
-    {"spool", main_spool, "verify | dump [ID], of a server that is not running", true},
+    {"spool", main_spool, "verify (only while no server runs) | dump [ID]", true},
     {"version", main_version, "version, kernel features found, build", false},
     {"help", main_help, "this", true},
 };

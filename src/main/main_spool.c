@@ -1,4 +1,4 @@
-/* main_spool: `mailring spool verify` and `dump`, which read a spool that no server uses. */
+/* main_spool: `mailring spool verify`, of a spool that no server uses, and `dump`, of any. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +18,8 @@ static int verify(struct io *io, const char *path)
     struct spool_verify_report report = {0};
     int error = spool_verify(io, path, print_line, NULL, &report);
 
+    if (error == -EBUSY)
+        return error; /* nothing was looked at */
     printf("%llu directories, %llu segments, %llu records, %llu messages of which %llu are queued, "
            "%llu bytes torn, %llu bad records\n",
            (unsigned long long)report.directories, (unsigned long long)report.segments,
@@ -27,21 +29,20 @@ static int verify(struct io *io, const char *path)
     return error;
 }
 
-static int run(struct io *io, const struct main_options *o, const char *path)
+static int run(struct io *io, const struct main_options *o, uint64_t id, const char *path)
 {
-    uint64_t id = 0;
-
     if (strcmp(o->words[0], "verify") == 0)
         return verify(io, path);
-    if (o->word_count > 1 && !id_from_text(slice_str(o->words[1]), &id)) {
-        main_complain("\"%s\" is not a message id", o->words[1]);
-        return -EINVAL;
-    }
     return spool_dump(io, path, id, print_line, NULL);
 }
 
-static bool check_words(const struct main_options *o)
+static bool check_words(const struct main_options *o, uint64_t *out_id)
 {
+    if (o->word_count == 2 && strcmp(o->words[0], "dump") == 0
+        && !id_from_text(slice_str(o->words[1]), out_id)) {
+        main_complain("\"%s\" is not a message id", o->words[1]);
+        return false;
+    }
     if (o->word_count >= 1 && strcmp(o->words[0], "verify") == 0 && o->word_count == 1)
         return true;
     if (o->word_count >= 1 && strcmp(o->words[0], "dump") == 0 && o->word_count <= 2)
@@ -56,9 +57,10 @@ int main_spool(const struct main_options *o)
     struct conf *conf;
     struct buf text;
     struct io *io;
+    uint64_t id = 0;
     int exit_code = EX_OSERR, error;
 
-    if (!check_words(o))
+    if (!check_words(o, &id))
         return EX_USAGE;
     conf = main_load_conf(o);
     if (conf == NULL)
@@ -70,14 +72,17 @@ int main_spool(const struct main_options *o)
     } else {
         error = io_uring_start(io);
         if (error == 0)
-            error = run(io, o, conf->spool);
+            error = run(io, o, id, conf->spool);
         if (error == -EBUSY)
             main_complain("%s: a server is using this spool; stop it first", conf->spool);
         else if (error == -EBADMSG)
-            main_complain("%s: what is named above is damaged; the rest can be served", conf->spool);
+            main_complain("%s: what is named above is damaged; the rest can be served",
+                          conf->spool);
         else if (error != 0)
             main_complain("%s: %s", conf->spool, strerror(-error));
-        exit_code = error == 0 && fflush(stdout) == 0 ? EX_OK : EX_DATAERR;
+        exit_code = error == -EBUSY ? EX_UNAVAILABLE : error != 0 ? EX_DATAERR : EX_OK;
+        if (fflush(stdout) != 0 && exit_code == EX_OK)
+            exit_code = EX_IOERR;
         io_destroy(io);
     }
     buf_finish(&text);

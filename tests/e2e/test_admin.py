@@ -242,6 +242,7 @@ class Program(Case):
         self.assertTrue(done.stdout.strip() or done.stderr.strip())
         dump = server.run('spool', 'dump').stdout
         self.assertGreaterEqual(dump.count('@sink.test'), 20)
+        self.assertEqual(server.run('spool', 'dump', 'no-id!', code=None).returncode, 64)
         # One octet of a body changes: found, and named.
         needle = numbered('verify-7')[-60:-20]
         for path in sorted(p for p in server.spool.rglob('*') if p.is_file()):
@@ -263,10 +264,13 @@ class Program(Case):
         self.assertRegex(server.log(), r'(?i)checksum|bad_record|corrupt|damaged')
 
     def test_verify_of_a_running_server(self):
-        """Refused, or right: never harmful."""
+        """Refused in one line, and not as if the spool were damaged."""
         server = self.start_server()
         send_message(server.port, '', 'box@local.test', sample('box'))
-        server.run('spool', 'verify', code=None)
+        done = server.run('spool', 'verify', code=69)
+        self.assertIn('stop it first', done.stderr)
+        self.assertNotIn('bad records', done.stdout)
+        self.assertIn('box@local.test', server.run('spool', 'dump').stdout, 'dump only reads')
         send_message(server.port, '', 'box@local.test', sample('box'))
         server.wait_mail('box', 2)
 
