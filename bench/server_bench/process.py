@@ -60,23 +60,24 @@ class Group:
     one, /proc does, with what children left behind when they ended (a child that nobody waited for is lost)."""
 
     def __init__(self, cpu=None):
-        root = cgroup_root()
         self.cgroup = None
         self.allowed = cpu
         self.leaders = []
-        if root is not None:
-            path = root / f'mailring-bench-{os.getpid()}-{next(_numbers)}'
-            try:
-                path.mkdir()
-                self.cgroup = path
-            except OSError:
-                pass
 
-    @property
-    def method(self):
-        return 'cgroup' if self.cgroup else '/proc'
+    def _make(self):
+        root = cgroup_root()
+        if root is None or self.leaders:
+            return
+        path = root / f'mailring-bench-{os.getpid()}-{next(_numbers)}'
+        try:
+            path.mkdir()
+            self.cgroup = path
+        except OSError:
+            pass    # then /proc has to do
 
     def start(self, command, **options):
+        self._make()
+
         def enter():
             if self.cgroup:
                 (self.cgroup / 'cgroup.procs').write_text(str(os.getpid()))
@@ -143,6 +144,8 @@ class Group:
                     break
                 except OSError:
                     time.sleep(0.02)
+            self.cgroup = None
+        self.leaders = []
 
 
 def read_stat(pid):
