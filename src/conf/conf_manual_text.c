@@ -5,10 +5,10 @@ const struct conf_manual_part conf_manual_before[] = {
     {.heading = {"Description", "DESCRIPTION"},
      .items =
          {
-             {.text = "The server reads its configuration at start and again at SIGHUP. A reload "
-                      "takes over the whole new configuration, or nothing of it if anything in it "
-                      "is wrong. \"mailring check\" says what is wrong, with file and line. The "
-                      "smallest useful file is a host name and a domain:"},
+             {.text =
+                  "The server reads its configuration when it starts, and does not start if anything "
+                  "in it is wrong. \"mailring check\" says what is wrong, with file and line. The "
+                  "smallest useful file is a host name and a domain:"},
              {.is_example = true,
               .text = "hostname = \"mx1.example.org\"\n"
                       "domain \"example.org\" { to = \"maildir:/var/mail/%d/%u\" }\n"},
