@@ -223,11 +223,36 @@ static void record_update(struct spool_compaction *c, uint8_t *record)
     spool_record_seal(record, SPOOL_RECORD_MESSAGE, c->record_len, body_len, m->id, crc);
 }
 
+/* The copied extents do not stand before a checkpoint that a replay of the new record begins at. If the
+ * copy is given up after all, its extents' segments are let go of; they may be recycled only when the
+ * record is not replayed any more, or recovery would take the record for the message and miss them. */
+static bool extents_outlive_record(const struct spool_compaction *c)
+{
+    const struct spool_log *log = c->log;
+    uint64_t begin =
+        log->check.state == CHECKPOINT_NONE ? log->checkpoint.segment : log->check.begin.segment;
+
+    for (uint32_t i = 0; c->extents && i < c->extent_count; i++) {
+        const struct spool_extent *e = &c->extents[i];
+
+        if (e->message != NULL)
+            continue;
+        if (log->check.state == CHECKPOINT_BEGUN || e->segment->number < begin)
+            return false;
+    }
+    return true;
+}
+
+bool spool_move_in_flight(const struct spool_log *log)
+{
+    return log->compaction.state == MOVE_WAIT;
+}
+
 void spool_move_append(struct spool_compaction *c)
 {
     struct spool_log *log = c->log;
 
-    if (!c->message || c->message->pins > 0) {
+    if (!c->message || c->message->pins > 0 || !extents_outlive_record(c)) {
         spool_move_end(c);
         return;
     }
@@ -332,7 +357,8 @@ void spool_compact_stable(struct spool_pending *p, struct spool_batch *b)
     }
     ASSERT(c->state == MOVE_WAIT);
     /* Pinned: somebody may be reading it on another shard. It stays; the copy is found by a recovery
-     * only as long as no checkpoint says otherwise, and then it is as good. */
+     * only as long as no checkpoint says otherwise, and then it is as good: a record is whole, and its
+     * extents outlive it (see above). */
     if (c->message && c->message->pins == 0)
         relocate(c, p, b);
     spool_move_end(c);

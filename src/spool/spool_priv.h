@@ -407,6 +407,9 @@ void spool_compact_step(struct spool_log *log);
 uint64_t spool_compact_next_ms(const struct spool_log *log);
 bool spool_compact_idle(const struct spool_log *log);
 bool spool_compact_uses(const struct spool_log *log, const struct spool_segment *seg);
+/* A message's new record is on its way: a checkpoint that began behind it in the same batch would
+ * replay it. */
+bool spool_move_in_flight(const struct spool_log *log);
 void spool_compact_stable(struct spool_pending *p, struct spool_batch *b);
 void spool_compact_extent_failed(struct spool_log *log);
 void spool_compact_forget(struct spool_log *log, struct spool_message *m);
