@@ -79,8 +79,12 @@ static int print_answer(int fd)
         buf_consume(&head, (size_t)end + 1);
         (void)fwrite(buf_slice(&head).data, 1, buf_len(&head), stdout);
     }
-    if (!head_over)
+    if (!head_over) {
         main_complain("the server closed the connection without an answer");
+    } else if (n < 0) { /* what was printed is not all */
+        main_complain("the answer broke off: %s", strerror(errno));
+        ok = false;
+    }
     buf_finish(&head);
     if (fflush(stdout) != 0) {
         main_complain("standard output: %s", strerror(errno));
