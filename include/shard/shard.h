@@ -39,7 +39,7 @@ struct shard_options {
     unsigned number;
     struct io *io;
     uint64_t seed; /* 0: from io's entropy */
-    /* Sizes of the spool's memory; NULL: the defaults. Tests make them silly, and their io fits. */
+    /* Sizes of the spool's memory and habits; NULL: the defaults. Tests make them silly, and their io fits. */
     const struct spool_options *staging;
     /* Makes the resolver once the shard's wheel exists; the shard destroys it. */
     struct dns *(*dns_create)(void *context, struct io *io, struct wheel *wheel,

@@ -96,6 +96,8 @@ static bool open_spool(struct shard *s, struct spool_recovery *out_recovery, str
         options.extent_slots = staging->extent_slots;
         options.extent_slot_len = staging->extent_slot_len;
         options.writer_memory_max = staging->writer_memory_max;
+        options.checkpoint_bytes = staging->checkpoint_bytes;
+        options.spares = staging->spares;
     }
     s->spool = spool_open(s->o.io, &options, out_recovery, out_error);
     if (s->spool == NULL)

@@ -220,6 +220,16 @@ static void run_reopen(struct world *w)
     run_stop(w);
 }
 
+/* A next hop that fails is not to be asked again and again. (Outcomes are counted by recipient, and
+ * an attempt may need several addresses.) */
+static void check_connections(struct world *w)
+{
+    uint64_t made = sinks_connections(w), attempts = w->outcomes + w->crash_count;
+
+    WORLD_CHECK(w, made <= 10 + 3 * attempts, "P7: %llu connections for %llu attempts",
+                (unsigned long long)made, (unsigned long long)attempts);
+}
+
 /* ---- a seed -------------------------------------------------------------------------------- */
 
 static void count(const struct world *w, struct run_result *out)
@@ -228,6 +238,10 @@ static void count(const struct world *w, struct run_result *out)
     out->steps = w->steps;
     out->ops = sim_machine_ops(w->mx.machine);
     out->recovery_ops = w->mx.recovery_ops;
+    out->deaths = w->crash_count;
+    out->checkpoints = w->mx.checkpoints;
+    out->compacted_bytes = w->mx.compacted_bytes;
+    out->recycled = w->mx.recycled;
     for (uint32_t i = 0; i < w->model.message_count; i++) {
         const struct message *m = &w->model.messages[i];
         out->accepted += m->state == MESSAGE_ACCEPTED;
@@ -270,6 +284,7 @@ void sim_mail_run(const struct run_options *options, struct run_result *out)
     }
     read_mailboxes(w);
     model_check(w);
+    check_connections(w);
     if (w->plan.reopen)
         run_reopen(w);
     WORLD_CHECK(w, sim_leaked_fds(w->sim) == 0, "P5: %u descriptors were left open",

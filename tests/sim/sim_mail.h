@@ -39,6 +39,8 @@ struct run_options {
 
 struct run_result {
     uint64_t trace, steps, ops, recovery_ops, accepted, delivered, bounced;
+    uint64_t deaths, checkpoints, compacted_bytes,
+        recycled; /* the latter of runs that ended well */
 };
 
 /* Where a world's ends are seen: says what is wrong, with seed and place, and ends the process. */
@@ -214,7 +216,8 @@ struct mx {
     uint64_t recovered;      /* messages, at the last start */
     uint64_t boots, boots_failed;
     uint64_t recovery_ops; /* file ops of the second start */
-    uint64_t stop_ms;      /* when it was asked to stop */
+    uint64_t checkpoints, compacted_bytes, recycled;
+    uint64_t stop_ms; /* when it was asked to stop */
 };
 
 struct sinks;
@@ -240,6 +243,7 @@ struct world {
     uint32_t crash_count; /* kills included */
     bool cut;             /* a stop has cut off transactions, for all that we know */
     bool died_at_end;
+    uint64_t outcomes; /* attempts that ended, recipient by recipient, by the log */
     struct run_options options;
     bool verbose;
 };

@@ -99,6 +99,10 @@ static void add(struct run_result *sum, const struct run_result *one)
     sum->accepted += one->accepted;
     sum->delivered += one->delivered;
     sum->bounced += one->bounced;
+    sum->deaths += one->deaths;
+    sum->checkpoints += one->checkpoints;
+    sum->compacted_bytes += one->compacted_bytes;
+    sum->recycled += one->recycled;
 }
 
 static void run_seeds(const struct arguments *a)
@@ -117,11 +121,14 @@ static void run_seeds(const struct arguments *a)
         sim_mail_run(&options, &one);
         add(&sum, &one);
     }
-    printf("%llu seeds in %.1f s: %llu steps, %llu messages accepted, %llu recipients delivered, "
-           "%llu bounced\n",
-           (unsigned long long)done, now_s() - begin, (unsigned long long)sum.steps,
-           (unsigned long long)sum.accepted, (unsigned long long)sum.delivered,
-           (unsigned long long)sum.bounced);
+    printf(
+        "%llu seeds in %.1f s: %llu steps, %llu crashes; messages: %llu accepted; recipients: %llu "
+        "delivered, %llu bounced; spool: %llu checkpoints, %llu segments recycled, %llu bytes moved\n",
+        (unsigned long long)done, now_s() - begin, (unsigned long long)sum.steps,
+        (unsigned long long)sum.deaths, (unsigned long long)sum.accepted,
+        (unsigned long long)sum.delivered, (unsigned long long)sum.bounced,
+        (unsigned long long)sum.checkpoints, (unsigned long long)sum.recycled,
+        (unsigned long long)sum.compacted_bytes);
 }
 
 /* ---- each n -------------------------------------------------------------------------------- */

@@ -314,6 +314,8 @@ void model_log(struct world *w, struct slice line)
     struct message *m = NULL, *about = model_sender(&w->model, to);
     struct rcpt *r = model_rcpt(&w->model, to, &m);
 
+    w->outcomes += bounced || slice_equal(event, SLICE_LITERAL("delivered"))
+                   || slice_equal(event, SLICE_LITERAL("deferred"));
     if (about != NULL && bounced)
         about->said_dropped_ms = world_now_ms(w);
     if (r == NULL)

@@ -331,6 +331,8 @@ void plan_make(struct world *w)
     p->staging.extent_slots = (uint32_t)PICK(r, 2, 4, 16);
     p->staging.extent_slot_len = (uint32_t)PICK(r, 16, 64) * KIB;
     p->staging.writer_memory_max = rand_chance(r, 1, 4) ? 256 * KIB : 0;
+    p->staging.checkpoint_bytes = PICK(r, 0, 8, 64) * KIB;
+    p->staging.spares = (unsigned)PICK(r, 0, 1, 4);
     p->reopen = rand_chance(r, 1, 3);
     write_conf(p, r, tiny);
     choose_incidents(p, r);

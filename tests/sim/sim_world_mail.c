@@ -268,6 +268,9 @@ static void check_returned(struct world *w)
     for (unsigned i = 0; i < w->mx.group.count; i++) {
         struct shard_counters c;
         shard_counters(w->mx.shards[i].shard, &c);
+        w->mx.checkpoints += c.spool.checkpoints;
+        w->mx.compacted_bytes += c.spool.compacted_bytes;
+        w->mx.recycled += c.spool.segments_recycled;
         WORLD_CHECK(w, c.server.sessions == 0, "P5: %llu sessions are left",
                     (unsigned long long)c.server.sessions);
         WORLD_CHECK(w, c.delivery.connections_open == 0 && c.delivery.tasks_waiting == 0,
