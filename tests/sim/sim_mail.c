@@ -151,6 +151,7 @@ static void incident(struct world *w)
                 (unsigned long long)w->steps, (int)kind);
     switch (kind) {
     case INCIDENT_STOP: mx_stop(w); return;
+    case INCIDENT_OPERATOR: mx_operate(w); return;
     case INCIDENT_CRASH:
     case INCIDENT_KILL:
         if (w->mx.state == MX_DOWN)

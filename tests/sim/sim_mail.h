@@ -99,6 +99,8 @@ struct message {
     bool null_sender;
     char sender[ADDRESS_SIZE];
     uint32_t sender_refused; /* notifications that its sink has refused for good */
+    uint64_t id;             /* the server's */
+    bool deleted;            /* by the operator: nothing is owed any more */
     uint64_t said_accepted_ms, said_dropped_ms; /* by the log: taken; a notification given up */
     struct rcpt rcpts[RCPTS_MAX];
     uint32_t rcpt_count;
@@ -131,7 +133,7 @@ void model_check(struct world *w);
 
 /* ---- sim_plan.c ---------------------------------------------------------------------------- */
 
-enum incident { INCIDENT_STOP, INCIDENT_CRASH, INCIDENT_KILL, INCIDENT_COUNT };
+enum incident { INCIDENT_STOP, INCIDENT_CRASH, INCIDENT_KILL, INCIDENT_OPERATOR, INCIDENT_COUNT };
 
 enum { CLIENTS_MAX = 6, SINKS = 3, SHARDS_MAX = 3, INCIDENTS_MAX = 8 };
 
@@ -199,6 +201,7 @@ struct mx_shard {
     struct world *world;
     struct io *io;
     struct shard *shard;
+    int listener; /* until the shard has it */
     uint64_t deadline_ms;
     bool done; /* its loop has ended */
 };
@@ -256,6 +259,7 @@ void mx_finish(struct world *w);
 /* Starts it, now; again after a pause if it cannot. */
 void mx_boot(struct world *w);
 void mx_boot_later(struct world *w);
+void mx_operate(struct world *w);              /* retries or deletes some message */
 void mx_stop(struct world *w);                 /* as SIGTERM */
 void mx_die(struct world *w, bool power_lost); /* and comes back */
 /* After each step: ends what has stopped. True if it has just ended. */

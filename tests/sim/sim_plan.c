@@ -216,6 +216,10 @@ static void choose_weather(struct world *w)
     p->weather = sim_options_from_seed(w->seed);
     if (rand_chance(r, 1, 8))
         p->weather.disk_bytes = rand_between(r, 2, 8) * KIB * KIB;
+    if (rand_chance(r, 1, 10))
+        p->weather.write_error = some(r, 3000);
+    if (rand_chance(r, 1, 8))
+        p->weather.fds_max = (unsigned)PICK(r, 16, 24, 40);
     if (rand_chance(r, 2, 3))
         choose_sinks(r, &p->sinks);
     if (rand_chance(r, 1, 4))
@@ -283,7 +287,7 @@ static void write_limits(struct plan *p, struct rand *r, bool tiny)
     if (rand_chance(r, 1, 8))
         (void)buf_printf(&p->conf, "  messages_per_connection = %u\n", (unsigned)PICK(r, 1, 2, 5));
     if (rand_chance(r, 1, 8))
-        (void)buf_printf(&p->conf, "  queue = \"%uM\"\n", (unsigned)PICK(r, 4, 6, 12));
+        (void)buf_printf(&p->conf, "  queue = \"%uM\"\n", (unsigned)PICK(r, 3, 4, 6));
     if (rand_chance(r, 1, 3) && !tiny)
         (void)buf_printf(&p->conf,
                          "  timeout { greeting = \"%us\" command = \"%us\" data = \"%us\" }\n",

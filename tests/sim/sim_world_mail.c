@@ -2,6 +2,7 @@
  * sim_world_mail: the machines of a world, and the server on one of them: its shards, how they begin,
  * stop and die. What main_serve.c does with threads is done here in turns.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -151,18 +152,40 @@ static unsigned open_all(struct world *w)
     return opened;
 }
 
-static void listen_all(struct world *w)
+/* As main_serve.c does, before anything is opened. False: no descriptors. */
+static bool bind_all(struct world *w)
 {
     const struct conf_listener *l = &w->conf->listeners[0];
     struct io_addr addr;
+    bool ok = true;
 
     io_addr_from_ip(&l->address.items[0].ip, l->address.items[0].port, &addr);
     for (unsigned i = 0; i < w->mx.group.count; i++) {
         struct mx_shard *s = &w->mx.shards[i];
-        int fd = io_listen(s->io, &addr, IO_LISTEN_REUSEPORT, 64);
-        WORLD_CHECK(w, fd >= 0, "cannot listen: %d", fd);
-        shard_listen(s->shard, fd, 0);
+        s->listener = io_listen(s->io, &addr, IO_LISTEN_REUSEPORT, 64);
+        WORLD_CHECK(w, s->listener >= 0 || s->listener == -EMFILE, "cannot listen: %d",
+                    s->listener);
+        ok &= s->listener >= 0;
+    }
+    return ok;
+}
+
+static void unbind_all(struct world *w)
+{
+    for (unsigned i = 0; i < w->mx.group.count; i++) {
+        if (w->mx.shards[i].listener >= 0)
+            io_close_now(w->mx.shards[i].io, w->mx.shards[i].listener);
+    }
+}
+
+static void begin_all(struct world *w)
+{
+    for (unsigned i = 0; i < w->mx.group.count; i++) {
+        struct mx_shard *s = &w->mx.shards[i];
+        shard_listen(s->shard, s->listener, 0);
         shard_start(s->shard);
+        s->deadline_ms = shard_asleep(s->shard, shard_pass(s->shard));
+        sim_io_set_context(s->io, &s->actor);
     }
 }
 
@@ -181,10 +204,26 @@ static bool doom(struct world *w)
     return true;
 }
 
+/* What a start that failed leaves. */
+static void boot_failed(struct world *w, unsigned opened, bool died)
+{
+    w->mx.boots_failed++;
+    WORLD_CHECK(w, died || w->calm_ms == 0 || w->options.fail_op > 0,
+                "the server does not start although nothing is wrong");
+    if (died) {
+        sim_machine_crash(w->mx.machine);
+    } else {
+        close_all(w, opened);
+        unbind_all(w);
+    }
+    shards_destroy(w, died);
+    mx_boot_later(w);
+}
+
 void mx_boot(struct world *w)
 {
     struct mx *mx = &w->mx;
-    unsigned count = 1 + (unsigned)rand_below(&w->rand, SHARDS_MAX), opened;
+    unsigned count = 1 + (unsigned)rand_below(&w->rand, SHARDS_MAX), opened = 0;
     bool doomed, died = false;
     uint64_t ops;
 
@@ -198,29 +237,17 @@ void mx_boot(struct world *w)
         shard_prepare(w, i);
     doomed = doom(w);
     ops = sim_machine_ops(mx->machine);
-    opened = open_all(w);
+    if (bind_all(w))
+        opened = open_all(w);
     if (mx->boots == 2)
         mx->recovery_ops = sim_machine_ops(mx->machine) - ops;
     if (doomed)
         died = sim_machine_fail_ops(mx->machine, 0, 0);
     if (opened < count) {
-        mx->boots_failed++;
-        WORLD_CHECK(w, died || w->calm_ms == 0 || w->options.fail_op > 0,
-                    "the server does not start although nothing is wrong");
-        if (died)
-            sim_machine_crash(mx->machine);
-        else
-            close_all(w, opened);
-        shards_destroy(w, died);
-        mx_boot_later(w);
+        boot_failed(w, opened, died);
         return;
     }
-    listen_all(w);
-    for (unsigned i = 0; i < count; i++) {
-        struct mx_shard *s = &mx->shards[i];
-        s->deadline_ms = shard_asleep(s->shard, shard_pass(s->shard));
-        sim_io_set_context(s->io, &s->actor);
-    }
+    begin_all(w);
     mx->state = MX_UP;
 }
 
@@ -236,6 +263,26 @@ void mx_boot_later(struct world *w)
     pause_ms += 1000 * w->mx.boots_failed;
     wheel_set(&w->keeper.wheel, &w->mx.boot, world_now_ms(w) + pause_ms);
     io_wake(w->keeper.io, w->keeper.io);
+}
+
+/* ---- the operator -------------------------------------------------------------------------- */
+
+void mx_operate(struct world *w)
+{
+    struct message *m = &w->model.messages[rand_below(&w->rand, w->model.message_count)];
+    bool delete = rand_chance(&w->rand, 1, 4);
+
+    if (w->mx.state != MX_UP || m->id == 0)
+        return;
+    for (unsigned i = 0; i < w->mx.group.count; i++) {
+        struct queue *q = shard_queue(w->mx.shards[i].shard);
+        if (!delete)
+            (void)queue_retry(q, m->id); /* it may be gone, or another shard's */
+        else if (queue_delete(q, m->id))
+            m->deleted = true;
+    }
+    for (unsigned i = 0; i < w->mx.group.count; i++)
+        io_wake_from_thread(w->mx.shards[i].io);
 }
 
 /* ---- ending -------------------------------------------------------------------------------- */
