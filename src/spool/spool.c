@@ -285,6 +285,14 @@ uint64_t spool_next_ms(const struct spool *s)
 void spool_stop(struct spool *s)
 {
     s->stopping = true;
+    /* What waits for a segment that could not be had a moment ago gets one more chance, at once. */
+    LIST_EACH(&s->logs, node)
+    {
+        struct spool_log *log = container_of(node, struct spool_log, node);
+
+        log->no_space = false;
+        log->retry_ms = 0;
+    }
 }
 
 bool spool_idle(const struct spool *s)
