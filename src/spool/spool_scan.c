@@ -58,6 +58,8 @@ static const uint8_t *look(struct scan *scan, uint32_t at, uint32_t len)
     const struct spool_scan_source *source = scan->source;
 
     ASSERT(len <= SPOOL_BATCH_LEN_MAX && at + len <= source->size);
+    if (scan->error) /* the end, even if a second attempt would go well: something was not seen */
+        return NULL;
     if (at >= scan->start && at + len <= scan->end)
         return scan->window + (at - scan->start);
     uint32_t from = at / SPOOL_BLOCK * SPOOL_BLOCK, kept = 0;
