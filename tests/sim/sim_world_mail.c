@@ -296,12 +296,26 @@ void mx_stop(struct world *w)
     shard_group_stop(&w->mx.group);
 }
 
+static void note_crash(struct world *w)
+{
+    if (w->crash_count < ARRAY_LEN(w->crash_ms))
+        w->crash_ms[w->crash_count++] = world_now_ms(w);
+}
+
+/* A stop does not wait for a disk that takes nothing: what it had not taken is lost as in a crash. */
+static bool disk_may_fail(const struct world *w)
+{
+    const struct sim_options *o = sim_options(w->sim);
+
+    return o->write_error > 0 || o->no_space > 0 || o->disk_bytes > 0 || o->fds_max > 0
+           || w->options.fail_op > 0;
+}
+
 void mx_die(struct world *w, bool power_lost)
 {
     if (w->mx.state == MX_DOWN)
         return;
-    if (w->crash_count < ARRAY_LEN(w->crash_ms))
-        w->crash_ms[w->crash_count++] = world_now_ms(w);
+    note_crash(w);
     if (power_lost)
         sim_machine_crash(w->mx.machine);
     else
@@ -341,6 +355,8 @@ bool mx_look(struct world *w)
     }
     if (world_now_ms(w) >= mx->stop_ms + STOP_GRACE_MS)
         w->cut = true;
+    if (disk_may_fail(w))
+        note_crash(w);
     check_returned(w);
     shards_destroy(w, false);
     WORLD_CHECK(w, sim_open_files(mx->machine) == 0, "P5: %u files are left open",
