@@ -44,6 +44,8 @@ struct delivery_task {
     struct list node; /* its owner's: a lane, a mailbox */
     unsigned origin;  /* shard */
     bool returning;   /* finished: on its way back to the origin */
+    bool asked;       /* by the operator: a site that is resting after a failure is to try */
+    bool untried;     /* the site is resting: what it failed with last is the reason, no attempt */
     bool resolved;    /* `site` is the set of MX hosts; else the domain is to be asked first */
     bool put_back;    /* once already, since its pooled connection had gone: the next time counts */
     struct queue_entry *entry; /* opaque but to the origin */

@@ -34,6 +34,7 @@ struct queue_entry {
     uint32_t tasks_out; /* parts of the message that delivery has and has not reported on */
     uint8_t state;      /* enum queue_state */
     bool deleted;       /* by the operator, while it was out */
+    bool asked;         /* the operator wants an attempt now, whatever was found out before */
 };
 
 struct queue {

@@ -90,6 +90,7 @@ static struct delivery_task *make_task(struct dispatch *x, const struct group *g
     struct delivery_task *t = delivery_task_create(g->count, g->text_len + sender.len);
 
     t->origin = x->d->o.shard;
+    t->asked = x->entry->asked;
     t->entry = x->entry;
     t->id = m->id;
     t->ref = spool_pin(x->d->o.spool, x->entry->message);
@@ -207,7 +208,10 @@ static void dispatch_step(struct dispatch *x)
     }
     switch (spool_reader_envelope(&x->reader, &sender, d->scratch, NULL)) {
     case SPOOL_READ_WAIT: return;
-    case SPOOL_READ_PIECE: make_tasks(x, sender, d->scratch, &tasks); break;
+    case SPOOL_READ_PIECE:
+        make_tasks(x, sender, d->scratch, &tasks);
+        x->entry->asked = false;
+        break;
     case SPOOL_READ_END:
     case SPOOL_READ_ERROR: dispatch_unreadable(x); break;
     }

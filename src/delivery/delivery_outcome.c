@@ -77,7 +77,8 @@ static void fill_outcome(struct delivery *d, struct delivery_task *t, uint32_t i
 {
     const struct delivery_recipient *r = &t->recipients[i];
     const struct spool_message *m = t->entry->message;
-    uint32_t attempts = m->recipients[r->index].attempts + 1u;
+    uint32_t before = m->recipients[r->index].attempts;
+    uint32_t attempts = t->untried && before > 0 ? before : before + 1;
 
     *out = (struct spool_outcome){.recipient = r->index, .counts = true};
     switch ((enum delivery_status)r->status) {
@@ -87,6 +88,7 @@ static void fill_outcome(struct delivery *d, struct delivery_task *t, uint32_t i
         break;
     case DELIVERY_DEFERRED:
         out->state = SPOOL_RECIPIENT_WAITING;
+        out->counts = !t->untried;
         out->due_s = queue_next_due_s(d->o.queue, m, attempts);
         d->counters.deferred++;
         break;

@@ -289,7 +289,10 @@ void delivery_site_submit(struct delivery *d, struct delivery_task *t)
 {
     struct delivery_site *s = site_get(d, t);
 
+    if (s->state == DELIVERY_SITE_DOWN && t->asked)
+        s->down_until_ms = now_of(s); /* the operator may know that it works again */
     if (s->state == DELIVERY_SITE_DOWN && now_of(s) < s->down_until_ms) {
+        t->untried = t->to_next + 1 >= t->to_count;
         delivery_site_end_task(s, t);
         return;
     }

@@ -256,6 +256,7 @@ bool queue_retry(struct queue *q, uint64_t id)
         if (m->recipients[i].state == SPOOL_RECIPIENT_WAITING)
             m->recipients[i].due_s = 0;
     }
+    e->asked = true;
     wheel_cancel(q->wheel, &e->timer);
     entry_schedule(e);
     return true;

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from mailring_e2e import (MAILRING, STALL, Case, Client, Dsn, main, numbered, sample, send_message,
+from mailring_e2e import (MAILRING, STALL, Case, Client, Dsn, free_port, main, numbered, sample, send_message,
                           split_trace, stuff, times)
 
 
@@ -171,6 +171,24 @@ class Queue(Case):
         self.wait_for(lambda: self.server.status()['queue'] == 2, 'gone from the queue')
         self.assertEqual([m.sender for m in self.hop.messages], ['bob@client.test'])
         split_trace(self.hop.messages[0].octets, sample('second'))
+
+    def test_retry_of_a_site_that_rests(self):
+        """The next hop was down and is up again: who asks for a retry gets one at once. Mail that comes
+        meanwhile and waits for the end of the pause has made no attempt."""
+        port = free_port()
+        server = self.start_server({
+            'relay_from': ['127.0.0.0/8'], 'retry': {'intervals': ['1h'], 'expire': '5d', 'jitter': 0},
+            ('route', '*'): {'to': f'smtp://127.0.0.1:{port}'}})
+        send_message(server.port, 'ann@client.test', 'x@down.test', sample('first'))
+        self.wait_for(lambda: server.status()['deferred'] == 1, 'deferred')
+        send_message(server.port, 'ann@client.test', 'y@down.test', sample('second'))
+        self.wait_for(lambda: server.status()['deferred'] == 2, 'deferred too')
+        self.assertEqual(server.status()['connections_failed'], 1, 'the second one did not connect')
+        attempts = {r['address']: r['attempts'] for m in server.queue() for r in m['recipients']}
+        self.assertEqual(attempts, {'x@down.test': 1, 'y@down.test': 0})
+        hop = self.next_hop(port=port)
+        server.run('queue', 'retry', 'all')
+        self.wait_for(lambda: len(hop.messages) == 2, 'both delivered')
 
     def test_retry_all(self):
         self.hop.answers.clear()
