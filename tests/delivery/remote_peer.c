@@ -237,14 +237,20 @@ void peer_open(struct peer *p, struct sim *sim, struct sim_machine *machine, con
     io_addr_from_ip(&parsed, port, &addr);
     fd = io_listen(p->io, &addr, 0, backlog);
     ck_assert_int_ge(fd, 0);
+    p->listener.fd = fd;
     if (backlog > 0) {
-        net_listener_start(&p->listener, p->io, &p->wheel, fd, peer_accepted);
+        peer_wake(p);
         return;
     }
     /* Somebody is in line already, for ever: others are not even answered. */
     p->line_to = addr;
     p->in_line.done = in_line;
     io_connect(p->io, &p->in_line, io_socket_stream(p->io, AF_INET), &p->line_to);
+}
+
+void peer_wake(struct peer *p)
+{
+    net_listener_start(&p->listener, p->io, &p->wheel, p->listener.fd, peer_accepted);
 }
 
 void peer_pass(struct peer *p)

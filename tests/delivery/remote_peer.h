@@ -55,6 +55,8 @@ struct peer {
 /* On a machine of its own, or on the one given. `backlog` 0: nobody answers there at all. */
 void peer_open(struct peer *p, struct sim *sim, struct sim_machine *machine, const char *ip,
                uint16_t port, int backlog);
+/* One that answered nothing begins to. */
+void peer_wake(struct peer *p);
 void peer_pass(struct peer *p);
 /* All sessions end now. */
 void peer_kick(struct peer *p);

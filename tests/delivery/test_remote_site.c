@@ -343,6 +343,25 @@ START_TEST(test_stale_twice)
 }
 END_TEST
 
+/* Put back once: who takes it next may be a connection that is about to end likewise. */
+START_TEST(test_stale_again_and_again)
+{
+    struct peer *p;
+
+    world_open(&w, 26, NULL);
+    w.routes[0].connections = 4;
+    p = world_peer(&w, "10.0.1.1", 25);
+    p->script.at[PEER_MAIL] = PEER_DROP;
+    p->script.good_messages = 1;
+    send_many(60, "10.0.1.1:25");
+    world_run(&w);
+    ck_assert_uint_eq(count_status(DELIVERY_DONE), p->dots);
+    ck_assert_uint_gt(count_status(DELIVERY_DEFERRED), 0);
+    ck_assert_uint_eq(count_status(DELIVERY_DONE) + count_status(DELIVERY_DEFERRED), 60);
+    world_close(&w);
+}
+END_TEST
+
 START_TEST(test_peer_closes_an_idle_connection)
 {
     struct peer *p;
@@ -389,6 +408,8 @@ START_TEST(test_race)
     ck_assert_uint_eq(count_status(DELIVERY_DONE), 1);
     ck_assert_uint_le(world_now_ms(&w) - begin_ms, 6 * DELIVERY_RACE_CONNECT_MS + 500);
     ck_assert_uint_eq(w.d->counters.connections, 7);
+    world_run_ms(&w, 100);
+    ck_assert_uint_eq(w.d->counters.connections_open, 1); /* the losers are cut */
     /* What is known to be dead is not waited for again. */
     world_run_ms(&w, 10000);
     begin_ms = world_now_ms(&w);
@@ -436,6 +457,54 @@ START_TEST(test_race_keeps_to_one_connection)
     world_run(&w);
     ck_assert_uint_eq(count_status(DELIVERY_DONE), 5);
     ck_assert_uint_eq(a->accepted + b->accepted, 1);
+    world_close(&w);
+}
+END_TEST
+
+/* It answers at last, when another has been connected: one too many. */
+START_TEST(test_race_ends_with_the_limit)
+{
+    struct peer *late, *taken;
+
+    world_open(&w, 24, NULL);
+    w.routes[0].connections = 1;
+    dns_sim_zone_add_address(w.zone, "two.example", "10.0.1.1");
+    dns_sim_zone_add_address(w.zone, "two.example", "10.0.1.2");
+    late = world_dead_peer(&w, "10.0.1.1", 25);
+    taken = world_peer(&w, "10.0.1.2", 25);
+    taken->script.greet_after_ms = 20000;
+    (void)world_send(&w, "two.example:25");
+    world_run_ms(&w, 2000);
+    ck_assert_uint_eq(taken->open, 1);
+    peer_wake(late);
+    world_run(&w);
+    ck_assert_uint_eq(count_status(DELIVERY_DONE), 1);
+    ck_assert_uint_eq(late->accepted, 2); /* us, and the one that was in line */
+    ck_assert_uint_eq(taken->dots, 1);
+    world_close(&w);
+}
+END_TEST
+
+/* What has failed is tried again when what has worked fails. */
+START_TEST(test_addresses_take_turns)
+{
+    struct peer *a, *b;
+
+    world_open(&w, 25, NULL);
+    dns_sim_zone_add_address(w.zone, "two.example", "10.0.1.1");
+    dns_sim_zone_add_address(w.zone, "two.example", "10.0.1.2");
+    a = world_peer(&w, "10.0.1.1", 25);
+    b = world_peer(&w, "10.0.1.2", 25);
+    for (int i = 0; i < 4; i++) {
+        a->script.at[PEER_GREETING] = i % 2 == 0 ? "421 4.3.2 Closed" : NULL;
+        b->script.at[PEER_GREETING] = i % 2 == 1 ? "421 4.3.2 Closed" : NULL;
+        (void)world_send(&w, "two.example:25");
+        world_run(&w);
+        world_run_ms(&w, 7000); /* the connection is not kept for so long */
+    }
+    ck_assert_uint_eq(count_status(DELIVERY_DONE), 4);
+    ck_assert_uint_eq(a->dots, 2);
+    ck_assert_uint_eq(b->dots, 2);
     world_close(&w);
 }
 END_TEST
@@ -614,10 +683,13 @@ Suite *remote_site_suite(void)
     tcase_add_test(tc, test_server_limit);
     tcase_add_loop_test(tc, test_stale, 0, (int)ARRAY_LEN(stales));
     tcase_add_test(tc, test_stale_twice);
+    tcase_add_test(tc, test_stale_again_and_again);
     tcase_add_test(tc, test_peer_closes_an_idle_connection);
     tcase_add_test(tc, test_race);
     tcase_add_test(tc, test_late_greeting);
     tcase_add_test(tc, test_race_keeps_to_one_connection);
+    tcase_add_test(tc, test_race_ends_with_the_limit);
+    tcase_add_test(tc, test_addresses_take_turns);
     tcase_add_test(tc, test_next_address);
     tcase_add_test(tc, test_next_destination);
     tcase_add_test(tc, test_addresses_are_asked_again);

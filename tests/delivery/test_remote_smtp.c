@@ -310,6 +310,32 @@ START_TEST(test_body_trouble)
 }
 END_TEST
 
+/* The reply may be seen before it is known that the last bytes have left: what the kernel may still read
+ * has to stand still for so long. */
+START_TEST(test_reply_before_the_send_is_over)
+{
+    struct sim_options options = sim_options_default();
+    struct buf body;
+
+    options.latency_max_us = 1000;
+    options.latency_spike = 3000;
+    make_body(&bodies[9], &body);
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        world_open(&w, seed, &options);
+        w.routes[0].connections = 2;
+        (void)world_peer(&w, "10.0.1.1", 25);
+        world_set_body(&w, slice_head(buf_slice(&body), seed % 2 == 0 ? 60000 : 1000));
+        for (int i = 0; i < 20; i++)
+            (void)world_send(&w, "10.0.1.1:25");
+        world_run(&w);
+        for (uint32_t i = 0; i < w.sent; i++)
+            ck_assert_int_eq(world_result(&w, i)->status[0], DELIVERY_DONE);
+        world_close(&w);
+    }
+    buf_finish(&body);
+}
+END_TEST
+
 /* ---- zero copy ---------------------------------------------------------------------------- */
 
 static bool find_connection(struct hash_node *node, void *context)
@@ -373,6 +399,7 @@ Suite *remote_smtp_suite(void)
     tcase_add_loop_test(tc, test_mixture, 0, (int)ARRAY_LEN(mixtures));
     tcase_add_loop_test(tc, test_body, 0, (int)ARRAY_LEN(bodies));
     tcase_add_loop_test(tc, test_body_trouble, 0, (int)ARRAY_LEN(body_troubles));
+    tcase_add_test(tc, test_reply_before_the_send_is_over);
     tcase_add_test(tc, test_zero_copy);
     suite_add_tcase(s, tc);
     return s;
