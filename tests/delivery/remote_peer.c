@@ -98,7 +98,7 @@ static void take_line(struct peer_session *s, struct slice line)
         smtp_dot_init(&s->dot, false);
         buf_clear(&s->peer->body);
         say(s, reply);
-        if (s->in_body && s->peer->script.deaf)
+        if (s->in_body && s->peer->script.deaf && s->peer->script.early == NULL)
             s->silent = true;
     } else if (slice_equal(line, SLICE_LITERAL("RSET"))) {
         s->peer->resets++;

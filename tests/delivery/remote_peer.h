@@ -32,7 +32,7 @@ struct peer_script {
     unsigned good_messages;           /* and so many messages of a session */
     unsigned sessions_max;            /* more at a time: 421; 0: any */
     bool no_pipelining;
-    bool deaf;         /* reads nothing of the body */
+    bool deaf;         /* reads nothing of the body; with `early` nothing after that */
     const char *early; /* said when the body begins */
     uint64_t greet_after_ms;
 };

@@ -336,6 +336,30 @@ START_TEST(test_reply_before_the_send_is_over)
 }
 END_TEST
 
+/* It says that it has the message and reads no further: the send never ends by itself. */
+START_TEST(test_answers_and_reads_no_more)
+{
+    struct sim_options options = sim_options_default();
+    struct buf body;
+    struct peer *p;
+
+    options.link_buffer_len = 4096;
+    make_body(&bodies[9], &body);
+    world_open(&w, 1, &options);
+    p = world_peer(&w, "10.0.1.1", 25);
+    p->script.early = "250 Ok";
+    p->script.deaf = true;
+    world_set_body(&w, slice_head(buf_slice(&body), 30000));
+    (void)world_send(&w, "10.0.1.1:25");
+    world_run(&w);
+    ck_assert_int_eq(world_result(&w, 0)->status[0], DELIVERY_DONE);
+    world_run_ms(&w, 1000);
+    ck_assert_uint_eq(w.d->counters.connections_open, 0);
+    buf_finish(&body);
+    world_close(&w);
+}
+END_TEST
+
 /* ---- zero copy ---------------------------------------------------------------------------- */
 
 static bool find_connection(struct hash_node *node, void *context)
@@ -400,6 +424,7 @@ Suite *remote_smtp_suite(void)
     tcase_add_loop_test(tc, test_body, 0, (int)ARRAY_LEN(bodies));
     tcase_add_loop_test(tc, test_body_trouble, 0, (int)ARRAY_LEN(body_troubles));
     tcase_add_test(tc, test_reply_before_the_send_is_over);
+    tcase_add_test(tc, test_answers_and_reads_no_more);
     tcase_add_test(tc, test_zero_copy);
     suite_add_tcase(s, tc);
     return s;
