@@ -182,7 +182,7 @@ START_TEST(one_message)
         answer = matter(ask_about("show", n, " json"));
         ck_assert_str_eq(skip_value(answer), "\n");
         ck_assert_uint_eq(count_of(answer, "{\"id\":"), 1);
-        ck_assert_uint_eq(count_of(answer, "\"attempts\":1"), 1);
+        ck_assert_uint_eq(count_of(answer, "\"attempts\":"), 1);
         answer = matter(ask_about("show", n, ""));
         ck_assert_uint_eq(count_of(answer, ".example"), 2);
     }
@@ -190,21 +190,34 @@ START_TEST(one_message)
 }
 END_TEST
 
+/* Of all recipients in a listing. Mail that came while its site was resting has made none yet. */
+static uint64_t attempts_in(const char *json)
+{
+    static const char key[] = "\"attempts\":";
+    uint64_t sum = 0;
+
+    while ((json = strstr(json, key)) != NULL) {
+        json += sizeof(key) - 1;
+        sum += strtoull(json, NULL, 10);
+    }
+    return sum;
+}
+
 START_TEST(retry)
 {
     const char *json;
+    uint64_t before;
 
     admin_world_open(SHARDS, MESSAGES);
+    before = attempts_in(ask_json("queue list json"));
+    ck_assert_uint_ge(before, 1);
     ck_assert_str_eq(ask_about("retry", 1, ""), "ok\n1 message due now\n");
     shard_world_run_ms(&world, 60 * 1000);
-    json = ask_json("queue list json");
-    ck_assert_uint_eq(count_of(json, "\"attempts\":2"), 1);
-    ck_assert_uint_eq(count_of(json, "\"attempts\":1"), MESSAGES - 1);
+    ck_assert_uint_eq(attempts_in(ask_json("queue list json")), before + 1);
     ck_assert_str_eq(ask("queue retry all json"), "ok\n{\"messages\":6}\n");
     shard_world_run_ms(&world, 60 * 1000);
     json = ask_json("queue list json");
-    ck_assert_uint_eq(count_of(json, "\"attempts\":3"), 1);
-    ck_assert_uint_eq(count_of(json, "\"attempts\":2"), MESSAGES - 1);
+    ck_assert_uint_eq(attempts_in(json), before + 1 + MESSAGES);
     admin_world_close();
 }
 END_TEST
