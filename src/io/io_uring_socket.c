@@ -44,7 +44,10 @@ static void prep_send(struct uring *u, struct io_op *op, struct io_uring_sqe *sq
         io_uring_prep_sendmsg(sqe, op->fd, &op->msg, (unsigned)flags);
         return;
     }
-    data = (const uint8_t *)op->data + op->offset;
+    data = op->data;
+    if (op->offset
+        > 0) /* nothing may be added to NULL, which is fine where nothing is to be sent */
+        data += op->offset;
     len = op->len - op->offset < SEND_PART_MAX ? op->len - op->offset : SEND_PART_MAX;
     index = (op->op_flags & IO_SEND_ZEROCOPY) != 0 ? uring_fixed_index(u, data, len) : -1;
     if (index >= 0)
