@@ -17,6 +17,7 @@
 enum {
     WEATHER_STEPS_MAX = 400 * 1000, /* then it calms down whatever the clients are at */
     BOOTS_FAILED_MAX = 10,          /* likewise */
+    REST_MS = 10 * 1000,
     STEPS_MAX = 6 * 1000 * 1000,
     STEPS_A_SECOND_MAX = 300 * 1000, /* of virtual time: more is a loop */
 };
@@ -205,6 +206,21 @@ static void run_calm(struct world *w)
     run_drain(w);
 }
 
+static void rest_over(struct wheel_timer *timer)
+{
+    container_of(timer, struct world, rest)->rested = true;
+}
+
+/* A spool whose syncs have failed tries again after a while, but not at a stop: it is given the time. */
+static void run_rest(struct world *w)
+{
+    wheel_timer_init(&w->rest, rest_over);
+    wheel_set(&w->keeper.wheel, &w->rest, world_now_ms(w) + REST_MS);
+    io_wake(w->keeper.io, w->keeper.io);
+    while (!w->rested)
+        one_step(w);
+}
+
 static void run_stop(struct world *w)
 {
     w->ending = true;
@@ -277,6 +293,8 @@ void sim_mail_run(const struct run_options *options, struct run_result *out)
     mx_boot(w);
     run_weather(w);
     run_calm(w);
+    if (w->plan.weather.write_error > 0)
+        run_rest(w);
     run_stop(w);
     if (w->died_at_end) { /* what it had not written down comes back */
         mx_boot(w);

@@ -76,7 +76,7 @@ struct rcpt {
     uint32_t refused;    /* 5yz, or something that may be read as such */
     uint32_t bounced;    /* notifications that name it */
     uint32_t excuses;    /* for taking it once more: answers that did not get back */
-    uint64_t taken_ms;   /* the first time */
+    uint64_t taken_ms;   /* the last time */
     uint64_t bounced_ms; /* the first time */
     /* What the server's log says. */
     uint32_t said_delivered, said_bounced;
@@ -235,6 +235,8 @@ struct world {
     struct model model;
     struct dns_sim_zone *zone;
     struct station keeper;
+    struct wheel_timer rest; /* on the keeper */
+    bool rested;
     struct mx mx;
     struct sinks *sinks;
     struct clients *clients;
