@@ -180,7 +180,7 @@ void spool_checkpoint_step(struct spool_log *log)
     switch (c->state) {
     case CHECKPOINT_NONE:
         if (!log->spool->stopping && (log->active || log->next) && !log->failed
-            && !spool_move_in_flight(log) && (c->wanted || due_by_need(log)))
+            && (c->wanted || due_by_need(log)))
             begin(log);
         return;
     case CHECKPOINT_PARTS:

@@ -134,6 +134,7 @@ void spool_compact_step(struct spool_log *log)
 {
     struct spool_compaction *c = &log->compaction;
 
+    spool_move_release_held(c, log->checkpoint_durable.segment);
     switch (c->state) {
     case MOVE_NONE:
         if (!log->spool->stopping && log->active && !log->failed)
@@ -190,6 +191,7 @@ void spool_compact_free(struct spool_log *log)
 {
     struct spool_compaction *c = &log->compaction;
 
+    spool_move_release_held(c, UINT64_MAX);
     mem_free(c->memory);
     mem_free(c->extents);
     c->memory = NULL;

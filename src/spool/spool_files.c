@@ -119,7 +119,8 @@ static bool one_will_die(const struct spool_log *log)
     uint64_t until = spool_checkpoint_coming(log);
 
     if (until == 0 || log->failed || !log->active
-        || log->active->size - log->active->fill < log->active->size / 2)
+        || log->active->size - log->active->fill < log->active->size / 2
+        || log->active->size - log->active->fill < log->queued_bytes)
         return false;
     LIST_EACH(&log->segments, node)
     {

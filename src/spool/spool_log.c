@@ -359,6 +359,7 @@ static struct spool_log *log_create(struct spool *s, uint16_t number, bool own)
     log->job.fd = -1;
     log->job.block = mem_alloc_aligned(SPOOL_BLOCK, SPOOL_BLOCK);
     log->compaction.log = log;
+    list_init(&log->compaction.held);
     log->reap = true;
     list_push_back(&s->logs, &log->node);
     return log;

@@ -10,18 +10,49 @@
 
 static void record_read(struct spool_compaction *c);
 
+/* Only those that were copied hold their segment. */
+static void let_go(struct spool_extent *extents, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && extents; i++) {
+        if (extents[i].message == NULL && extents[i].segment)
+            extents[i].segment->loose--;
+    }
+    mem_free(extents);
+}
+
 static void drop_new_extents(struct spool_compaction *c)
 {
-    for (uint32_t i = 0; i < c->extent_count && c->extents; i++) {
-        struct spool_extent *e = &c->extents[i];
-
-        /* Only those that were copied hold their segment. */
-        if (e->message == NULL && e->segment)
-            e->segment->loose--;
-    }
-    mem_free(c->extents);
+    let_go(c->extents, c->extent_count);
     c->extents = NULL;
     c->extent_count = 0;
+}
+
+static void hold_new_extents(struct spool_compaction *c, const struct spool_segment *seg)
+{
+    struct spool_held *held = mem_zalloc(sizeof(*held));
+
+    held->extents = c->extents;
+    held->count = c->extent_count;
+    held->until = seg->number;
+    list_init(&held->node);
+    list_push_back(&c->held, &held->node);
+    c->extents = NULL;
+    c->extent_count = 0;
+}
+
+void spool_move_release_held(struct spool_compaction *c, uint64_t begins)
+{
+    LIST_EACH_SAFE(&c->held, node)
+    {
+        struct spool_held *held = container_of(node, struct spool_held, node);
+
+        if (held->until >= begins)
+            continue;
+        list_remove(&held->node);
+        let_go(held->extents, held->count);
+        mem_free(held);
+        c->log->reap = true;
+    }
 }
 
 void spool_move_end(struct spool_compaction *c)
@@ -223,36 +254,11 @@ static void record_update(struct spool_compaction *c, uint8_t *record)
     spool_record_seal(record, SPOOL_RECORD_MESSAGE, c->record_len, body_len, m->id, crc);
 }
 
-/* The copied extents do not stand before a checkpoint that a replay of the new record begins at. If the
- * copy is given up after all, its extents' segments are let go of; they may be recycled only when the
- * record is not replayed any more, or recovery would take the record for the message and miss them. */
-static bool extents_outlive_record(const struct spool_compaction *c)
-{
-    const struct spool_log *log = c->log;
-    uint64_t begin =
-        log->check.state == CHECKPOINT_NONE ? log->checkpoint.segment : log->check.begin.segment;
-
-    for (uint32_t i = 0; c->extents && i < c->extent_count; i++) {
-        const struct spool_extent *e = &c->extents[i];
-
-        if (e->message != NULL)
-            continue;
-        if (log->check.state == CHECKPOINT_BEGUN || e->segment->number < begin)
-            return false;
-    }
-    return true;
-}
-
-bool spool_move_in_flight(const struct spool_log *log)
-{
-    return log->compaction.state == MOVE_WAIT;
-}
-
 void spool_move_append(struct spool_compaction *c)
 {
     struct spool_log *log = c->log;
 
-    if (!c->message || c->message->pins > 0 || !extents_outlive_record(c)) {
+    if (!c->message || c->message->pins > 0) {
         spool_move_end(c);
         return;
     }
@@ -356,11 +362,12 @@ void spool_compact_stable(struct spool_pending *p, struct spool_batch *b)
         return;
     }
     ASSERT(c->state == MOVE_WAIT);
-    /* Pinned: somebody may be reading it on another shard. It stays; the copy is found by a recovery
-     * only as long as no checkpoint says otherwise, and then it is as good: a record is whole, and its
-     * extents outlive it (see above). */
+    /* Pinned: somebody may be reading it on another shard. It stays, and so does what the copy names:
+     * a recovery that begins before the copy follows it. */
     if (c->message && c->message->pins == 0)
         relocate(c, p, b);
+    else if (c->extents)
+        hold_new_extents(c, b->segment);
     spool_move_end(c);
 }
 

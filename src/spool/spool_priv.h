@@ -212,6 +212,15 @@ enum spool_move_state {
     MOVE_WAIT,   /* until the copy is stable */
 };
 
+/* Extents that a copy names which was not taken into use after all. A recovery may still follow that copy,
+ * until it begins behind the segment in which the copy stands. */
+struct spool_held {
+    struct list node;
+    struct spool_extent *extents;
+    uint32_t count;
+    uint64_t until; /* segment */
+};
+
 struct spool_compaction {
     enum spool_move_state state;
     struct io_op op;
@@ -230,6 +239,7 @@ struct spool_compaction {
     uint32_t extent_count, extent_next;
     struct spool_extent_slot *slot;
     bool extent_waits; /* its copy is on its way */
+    struct list held;
     uint64_t pause_until_ms;
 };
 
@@ -407,9 +417,6 @@ void spool_compact_step(struct spool_log *log);
 uint64_t spool_compact_next_ms(const struct spool_log *log);
 bool spool_compact_idle(const struct spool_log *log);
 bool spool_compact_uses(const struct spool_log *log, const struct spool_segment *seg);
-/* A message's new record is on its way: a checkpoint that began behind it in the same batch would
- * replay it. */
-bool spool_move_in_flight(const struct spool_log *log);
 void spool_compact_stable(struct spool_pending *p, struct spool_batch *b);
 void spool_compact_extent_failed(struct spool_log *log);
 void spool_compact_forget(struct spool_log *log, struct spool_message *m);

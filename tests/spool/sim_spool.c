@@ -96,6 +96,8 @@ struct shard {
 static struct {
     uint64_t seed, trace;
     bool verbose, draining;
+    unsigned large;     /* of ten messages */
+    unsigned read_slow; /* passes that a reader takes for a step, about */
     struct sim *sim;
     struct sim_machine *machine;
     struct rand rand;
@@ -181,6 +183,8 @@ static void trace(const struct model *m, const char *what)
 
 static uint32_t body_len(void)
 {
+    if (rand_below(&world.rand, 10) < world.large)
+        return (uint32_t)rand_below(&world.rand, 200000);
     switch (rand_below(&world.rand, 10)) {
     case 0: return 0;
     case 1: return (uint32_t)rand_below(&world.rand, 200000);
@@ -671,7 +675,7 @@ static void shard_work(struct shard *h)
         }
     }
     for (unsigned i = 0; i < READERS; i++) {
-        if (h->readings[i].active && rand_chance(&world.rand, 1, 2))
+        if (h->readings[i].active && rand_below(&world.rand, world.read_slow) == 0)
             (void)reading_step(&h->readings[i]);
     }
 }
@@ -710,6 +714,8 @@ static void setup(void)
 
         memcpy(world.base + i, &v, 8);
     }
+    world.large = rand_chance(r, 1, 3) ? (unsigned)rand_below(r, 8) : 0;
+    world.read_slow = rand_chance(r, 1, 3) ? 50 : 2;
     world.weather = sim_options_default();
     world.weather.latency_max_us = rand_below(r, 3) * 1000;
     world.weather.write_error = chances[rand_below(r, 5)] / 5;
