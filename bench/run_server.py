@@ -10,13 +10,14 @@ Works in a folder on a real disk (--directory); Postfix needs root. --quick does
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from server_bench import memory, report, rows, tools
-from server_bench.process import cgroup_root, cpus, free_port
+from server_bench.process import cgroup_root, cpus, free_port, sync_ms
 from server_bench.servers import Floor, Mailring, Postfix
 
 
@@ -38,11 +39,18 @@ def describe(options):
              if line.startswith('model name')]
     server, others = cpus()
     say(f'{os.cpu_count()} x {model[0] if model else "?"}, kernel {os.uname().release}, '
-        f'{fs_type(options.directory)}; CPU time by {"cgroup" if cgroup_root() else "/proc"}; server on CPU {server}, load and sink on {others}')
+        f'{fs_type(options.directory)}; CPU time by {"cgroup" if cgroup_root() else "/proc"}; '
+        f'server on CPU {server}, load and sink on {others}')
+    conditions(options)
     if Postfix.available():
         say(f'Postfix {Postfix.version()}')
     if fs_type(options.directory) in ('tmpfs', 'overlay'):
         say(f'warning: {options.directory} is {fs_type(options.directory)}: what is written there is not durable')
+
+
+def conditions(options):
+    """Said before and after: whether the machine had something else to do."""
+    say(f'load average {os.getloadavg()[0]:.1f}, a synced write takes {sync_ms(options.directory):.2f} ms')
 
 
 def make_servers(options, number, sink_port):
@@ -168,6 +176,7 @@ def parse_arguments():
 
 def main():
     options = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # so that what was started is stopped
     with tempfile.TemporaryDirectory(prefix='mailring-bench-', dir=options.directory) as directory:
         options.directory = Path(directory)
         options.directory.chmod(0o755)
@@ -179,6 +188,7 @@ def main():
                               ('tools', measure_generator)):
             if matches(options, word):
                 measure(options, results)
+        conditions(options)
         if matches(options, 'tls'):
             results.verdict('STARTTLS session with one message', '-', '2.0 ms (RSA), 0.8 ms (P-256)', None,
                             'not measured: not offered yet')
