@@ -31,8 +31,9 @@ OUTSIDE = collections.defaultdict(lambda: PLAIN, {
     'mail': PURE,
     'io': ANY,                                  # the only one to talk to the kernel
     'tls': PLAIN + r'|(wolfSSL|wolfCrypt|wc)_\w+',
+    'work': PLAIN + r'|pthread_\w+',            # starts the helpers
     'dns': PLAIN + r'|ares_\w+',
-    'shard': PLAIN + r'|pthread_\w+|sched_\w+|crypt_\w+',       # starts its thread and the helpers
+    'shard': PLAIN + r'|pthread_\w+|sched_\w+',                  # starts its thread
     'main': ANY,                                # privileges, signals, the start of it all
 })
 # What one file alone may call besides.
