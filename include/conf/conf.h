@@ -64,10 +64,34 @@ struct conf_durations {
     const uint64_t *items; /* milliseconds */
     size_t count;
 };
+struct conf_paths {
+    const char *const *items;
+    size_t count;
+};
+struct conf_words { /* names, lower case or upper case as their setting says */
+    const struct slice *items;
+    size_t count;
+};
+/* SHA-256 of a certificate (DER). */
+struct conf_fingerprint {
+    uint8_t sha256[32];
+};
+struct conf_fingerprints {
+    const struct conf_fingerprint *items;
+    size_t count;
+};
 
 enum conf_role {
-    CONF_ROLE_MX,    /* mail for our domains; relays for relay_from */
-    CONF_ROLE_RELAY, /* serves relay_from only */
+    CONF_ROLE_MX,         /* mail for our domains; relays for relay_from */
+    CONF_ROLE_RELAY,      /* serves relay_from only */
+    CONF_ROLE_SUBMISSION, /* serves users who log in */
+};
+enum conf_listener_tls {
+    CONF_LISTENER_TLS_DEFAULT, /* opportunistic where there is a certificate; never in a result */
+    CONF_LISTENER_TLS_NONE,
+    CONF_LISTENER_TLS_OPPORTUNISTIC, /* STARTTLS is offered */
+    CONF_LISTENER_TLS_REQUIRED,      /* no mail, and no AUTH, before STARTTLS */
+    CONF_LISTENER_TLS_IMPLICIT,      /* from the first byte (RFC 8314) */
 };
 enum conf_bare_newline { CONF_BARE_NEWLINE_REJECT, CONF_BARE_NEWLINE_NORMALIZE };
 
@@ -76,6 +100,13 @@ struct conf_listener {
     struct conf_addresses address; /* at least one */
     enum conf_role role;
     enum conf_bare_newline bare_newline;
+    enum conf_listener_tls tls;
+    bool auth;        /* AUTH is offered; always with role submission */
+    bool mask_client; /* Received does not tell the address of a client who logged in */
+    const char
+        *client_ca; /* a PEM bundle; NULL: client certificates are not checked against a CA */
+    struct conf_fingerprints relay_certificates; /* clients with these may relay, and EXTERNAL */
+    bool relay_client_ca; /* so may clients whose certificate chains to client_ca */
     /* Filled from `limits` where the listener says nothing of its own. */
     uint64_t connections; /* at this listener, all shards together */
     uint64_t connections_per_client;
@@ -94,6 +125,34 @@ struct conf_domain {
     const struct conf_recipients *recipients;
 };
 
+enum conf_route_tls {
+    CONF_ROUTE_TLS_AUTO, /* DANE where there are secure TLSA records, else MTA-STS, else opportunistic */
+    CONF_ROUTE_TLS_NONE,
+    CONF_ROUTE_TLS_OPPORTUNISTIC, /* STARTTLS where it is offered and works, else plain */
+    CONF_ROUTE_TLS_ENCRYPT,       /* never plain; any certificate */
+    CONF_ROUTE_TLS_VERIFY,  /* never plain; a certificate for the host's name, from a trusted CA */
+    CONF_ROUTE_TLS_DANE,    /* never without secure TLSA records that match */
+    CONF_ROUTE_TLS_MTA_STS, /* never without an MTA-STS policy that is kept */
+};
+
+/* How we log in at a smarthost. */
+enum conf_route_mechanism { /* automatic: the best that is offered, XOAUTH2 with token_file */
+                            CONF_ROUTE_AUTH_AUTOMATIC,
+                            CONF_ROUTE_AUTH_PLAIN,
+                            CONF_ROUTE_AUTH_LOGIN,
+                            CONF_ROUTE_AUTH_SCRAM_SHA_1,
+                            CONF_ROUTE_AUTH_SCRAM_SHA_256,
+                            CONF_ROUTE_AUTH_XOAUTH2,
+                            CONF_ROUTE_AUTH_OAUTHBEARER,
+};
+struct conf_route_auth {
+    struct slice user;         /* empty: do not log in */
+    const char *password_file; /* its first line; read at start and reload; NULL with token_file */
+    const char *token_file;    /* an OAuth access token, read anew for each connection */
+    enum conf_route_mechanism mechanism;
+    struct slice password; /* what password_file held. Never logged */
+};
+
 /* How mail for other domains leaves, and the manners (limits, timeouts) for all mail that leaves,
  * that to the smtp:// and mx destinations of a domain of ours included. */
 struct conf_route {
@@ -109,6 +168,51 @@ struct conf_route {
         uint64_t data;     /* for progress in sending the body, and for the reply to its end */
         uint64_t idle;     /* how long an unused connection is kept for the next message */
     } timeout;
+    enum conf_route_tls tls;
+    bool tls_implicit; /* TLS from the first byte (smtps, port 465) */
+    struct conf_route_auth auth;
+};
+
+enum conf_tls_version { CONF_TLS_1_2, CONF_TLS_1_3 };
+struct conf_tls {
+    struct conf_paths certificate; /* PEM; none: we offer no TLS */
+    struct conf_paths key;         /* as many */
+    struct conf_paths ocsp;        /* DER responses to staple; as many, or none */
+    const char *ca; /* for servers that we deliver to, and for HTTPS; NULL: the system's bundle */
+    enum conf_tls_version version_min;
+    struct slice ciphers;     /* empty: ours */
+    uint64_t ticket_lifetime; /* 0: no session tickets */
+};
+
+struct conf_auth {
+    const char *users;          /* user:hash[:allowed sender,...]; NULL: none */
+    const char *senders;        /* address user; NULL: none */
+    const char *dovecot;        /* path of its client socket; NULL: none */
+    struct slice introspection; /* URL (RFC 7662) that says what a token is worth; empty: none */
+    const char *introspection_secret; /* file with user:password for it; NULL: none */
+    struct conf_words
+        mechanisms; /* offered, upper case, in order; none: all that the back ends can do */
+    bool plaintext; /* offer AUTH without TLS */
+    uint64_t
+        failures;   /* wrong passwords from an address, or for a user from an address, then ban */
+    uint64_t ban;   /* how long */
+    uint64_t delay; /* before the answer to a failure; doubles with each */
+};
+
+/* Reports about TLS (RFC 8460), to the domains that ask for them. */
+struct conf_tls_reports {
+    bool send;
+    struct slice organization; /* empty: hostname */
+    struct slice contact;      /* an address; empty: postmaster@hostname */
+    struct slice from;         /* sender of reports; empty: tls-reports@hostname */
+};
+
+/* What one user may do; 0: no limit. */
+struct conf_user_limits {
+    uint64_t messages_per_minute, messages_per_hour, messages_per_day;
+    uint64_t recipients_per_minute, recipients_per_hour, recipients_per_day;
+    uint64_t message_size;
+    uint64_t connections;
 };
 
 struct conf_retry {
@@ -117,9 +221,15 @@ struct conf_retry {
     uint64_t jitter; /* percent, 0-100 */
 };
 
+enum conf_dnssec {
+    CONF_DNSSEC_AUTO, /* trusted if all servers are on this machine */
+    CONF_DNSSEC_YES,  /* the servers validate, and the way to them is safe */
+    CONF_DNSSEC_NO,   /* no answer counts as secure: no DANE */
+};
 struct conf_dns {
     struct conf_addresses servers; /* none: /etc/resolv.conf */
     uint64_t timeout;
+    enum conf_dnssec dnssec;
 };
 
 struct conf_limits {
@@ -136,6 +246,7 @@ struct conf_limits {
         uint64_t command;  /* between commands */
         uint64_t data;     /* between two pieces of a body */
     } timeout;
+    struct conf_user_limits user;
 };
 
 struct conf {
@@ -143,6 +254,8 @@ struct conf {
     struct slice hostname;
     const char *spool; /* directory */
     uint64_t spool_segment;
+    const char
+        *state; /* directory for what is learnt: MTA-STS policies, TLS results, user counters */
     const char *control; /* path of the control socket */
     const char *user;    /* NULL: stay as started */
     uint64_t shards;     /* 0: one for each CPU that this process may use */
@@ -157,6 +270,10 @@ struct conf {
 
     struct conf_retry retry;
     struct conf_dns dns;
+    struct conf_tls tls;
+    struct conf_auth auth;
+    bool mta_sts; /* look for policies of domains that we deliver to */
+    struct conf_tls_reports tls_reports;
     struct conf_limits limits;
 };
 
