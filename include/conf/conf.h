@@ -9,7 +9,7 @@
  *         fprintf(stderr, "%s\n", errors.items[i].text);
  *     conf_errors_finish(&errors);
  *     ...
- *     conf_free(conf);
+ *     conf_free(conf);                      or when the last reference goes
  *
  * Defaults are filled in, names are folded to lower case, limits of a listener that were left out
  * are those of `limits`: what stands here is what holds. Slices that are not empty end in a NUL that
@@ -292,7 +292,16 @@ void conf_errors_finish(struct conf_errors *errors); /* frees; also fine on zero
 /* Reads `path` and what it includes. Appends all that is wrong to `errors`. False if anything but
  * warnings was: then `out` is untouched. May be called from one thread at a time. */
 bool conf_load(const char *path, struct conf **out, struct conf_errors *errors);
-void conf_free(struct conf *conf); /* NULL is fine */
+/* References are counted, and may be taken and dropped by any thread: after a reload the old result
+ * lives as long as something refers to it. conf_load() makes the first. */
+const struct conf *conf_ref(const struct conf *conf);
+void conf_free(const struct conf *conf); /* drops one; NULL is fine */
+
+/* For those who find out later that a setting is no good (a file that it names, mostly): appends
+ * "FILE:LINE: message". `field` is the setting's field in `conf`, or an item of its list; of one that was
+ * left out, and in domains and routes, the file's first line is named. */
+void conf_errors_add(struct conf_errors *errors, const struct conf *conf, const void *field,
+                     bool warning, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* The domain of ours with this name, in any case; NULL if it is none of ours. */
 const struct conf_domain *conf_domain_find(const struct conf *conf, struct slice name);

@@ -1,5 +1,6 @@
 #include "conf.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base_assert.h"
@@ -58,7 +59,9 @@ bool conf_load(const char *path, struct conf **out, struct conf_errors *errors)
     (void)cfg_free(cfg); /* fails for NULL only */
     conf_recipients_load(&load);
     bool ok = load.error_count == 0;
+    atomic_init(&load.box->refs, 1);
     if (ok) {
+        conf_marks_keep(&load);
         sort(&load.box->conf); /* last: it moves what has marks */
         *out = &load.box->conf;
     } else {
@@ -69,12 +72,31 @@ bool conf_load(const char *path, struct conf **out, struct conf_errors *errors)
     return ok;
 }
 
-void conf_free(struct conf *conf)
+/* The counter is written through a pointer to const: a reader's reference is no change of the result. */
+static struct conf_box *box_of(const struct conf *conf)
 {
+    return container_of((struct conf *)conf, struct conf_box, conf);
+}
+
+const struct conf *conf_ref(const struct conf *conf)
+{
+    unsigned before = atomic_fetch_add_explicit(&box_of(conf)->refs, 1, memory_order_relaxed);
+
+    ASSERT(before > 0);
+    return conf;
+}
+
+void conf_free(const struct conf *conf)
+{
+    struct conf_box *box;
+
     if (conf == NULL)
         return;
-    struct conf_box *box = container_of(conf, struct conf_box, conf);
-
+    box = box_of(conf);
+    unsigned before = atomic_fetch_sub_explicit(&box->refs, 1, memory_order_acq_rel);
+    ASSERT(before > 0);
+    if (before > 1)
+        return;
     conf_recipients_destroy(box->recipients_list);
     arena_reset(&box->arena);
     mem_free(box);

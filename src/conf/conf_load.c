@@ -6,6 +6,7 @@
 
 #include "base_assert.h"
 #include "base_mem.h"
+#include "conf_value_priv.h"
 
 /* A text is read again after an unknown setting, and the same things are wrong with it then. */
 static bool is_known(const struct conf_load *load, struct conf_place place, const char *message)
@@ -17,24 +18,33 @@ static bool is_known(const struct conf_load *load, struct conf_place place, cons
     return false;
 }
 
+/* The message as a string in `message`, which is the caller's to finish. */
+__attribute__((format(printf, 2, 0))) static const char *format_message(struct buf *message,
+                                                                        const char *format,
+                                                                        va_list args)
+{
+    buf_init(message, 4096);
+    /* A name in it may be as long as the file. */
+    if (!buf_vprintf(message, format, args)) {
+        buf_clear(message);
+        (void)buf_append_str(message, "something is wrong with a very long name here");
+    }
+    (void)buf_append_byte(message, '\0');
+    char *text = (char *)message->data + message->head;
+    /* One problem is one line, whatever was escaped in a value. */
+    for (char *c = text; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || *c == 127)
+            *c = '?';
+    return text;
+}
+
 __attribute__((format(printf, 4, 0))) static void add_problem(struct conf_load *load,
                                                               struct conf_place place, bool warning,
                                                               const char *format, va_list args)
 {
     struct buf message;
+    const char *text = format_message(&message, format, args);
 
-    buf_init(&message, 4096);
-    /* A name in it may be as long as the file. */
-    if (!buf_vprintf(&message, format, args)) {
-        buf_clear(&message);
-        (void)buf_append_str(&message, "something is wrong with a very long name here");
-    }
-    (void)buf_append_byte(&message, '\0');
-    char *text = (char *)message.data + message.head;
-    /* One problem is one line, whatever was escaped in a value. */
-    for (char *c = text; *c != '\0'; c++)
-        if ((unsigned char)*c < ' ' || *c == 127)
-            *c = '?';
     if (!warning)
         load->error_count++;
     if (load->problem_count < CONF_PROBLEMS_MAX && !is_known(load, place, text)) {
@@ -83,21 +93,26 @@ static int compare_problems(const void *a, const void *b)
     return p->number < q->number ? -1 : 1;
 }
 
+static void append_error(struct conf_errors *errors, const char *file, unsigned line, bool warning,
+                         const char *message)
+{
+    size_t size = strlen(file) + strlen(message) + 40;
+    char *line_text = mem_alloc(size);
+
+    (void)snprintf(line_text, size, "%s:%u: %s%s", file, line == 0 ? 1 : line,
+                   warning ? "warning: " : "", message);
+    errors->items = mem_realloc(errors->items, (errors->count + 1) * sizeof(*errors->items));
+    errors->items[errors->count++] = (struct conf_error){.text = line_text, .warning = warning};
+    errors->warning_count += warning ? 1 : 0;
+}
+
 static void report(struct conf_errors *errors, const struct conf_problem *problem,
                    const char *file_by_default)
 {
     const struct conf_text *text = problem->place.text;
-    const char *file = text == NULL ? file_by_default : text->path;
-    unsigned line = problem->place.line == 0 ? 1 : problem->place.line;
-    size_t size = strlen(file) + strlen(problem->message) + 40;
-    char *line_text = mem_alloc(size);
 
-    (void)snprintf(line_text, size, "%s:%u: %s%s", file, line, problem->warning ? "warning: " : "",
-                   problem->message);
-    errors->items = mem_realloc(errors->items, (errors->count + 1) * sizeof(*errors->items));
-    errors->items[errors->count++] =
-        (struct conf_error){.text = line_text, .warning = problem->warning};
-    errors->warning_count += problem->warning ? 1 : 0;
+    append_error(errors, text == NULL ? file_by_default : text->path, problem->place.line,
+                 problem->warning, problem->message);
 }
 
 void conf_report(struct conf_load *load, struct conf_errors *errors)
@@ -164,4 +179,66 @@ void conf_place_name(struct conf_place place, struct conf_place from, char *out,
         (void)snprintf(out, size, "line %u", place.line);
     else
         (void)snprintf(out, size, "%s:%u", place.text->path, place.line);
+}
+
+void conf_marks_keep(struct conf_load *load)
+{
+    struct conf_box *box = load->box;
+    const struct conf_text *text = NULL;
+    const char *file = NULL;
+
+    if (load->mark_count == 0)
+        return;
+    box->places = arena_alloc(&box->arena, load->mark_count * sizeof(*box->places));
+    ASSERT(box->places != NULL);
+    for (size_t i = 0; i < load->mark_count; i++) {
+        const struct conf_mark *mark = &load->marks[i];
+
+        if (mark->place.text != text) {
+            text = mark->place.text;
+            file = text == NULL ? NULL
+                                : (const char *)conf_keep(&box->arena, slice_str(text->path)).data;
+        }
+        box->places[i] = (struct conf_kept_place){mark->field, file, mark->place.line};
+    }
+    box->place_count = load->mark_count;
+}
+
+static int compare_kept_places(const void *a, const void *b)
+{
+    uintptr_t p = (uintptr_t)((const struct conf_kept_place *)a)->field;
+    uintptr_t q = (uintptr_t)((const struct conf_kept_place *)b)->field;
+
+    return (p > q) - (p < q);
+}
+
+/* Domains and routes were sorted after they were read: another's marks are where theirs were. */
+static bool was_moved(const struct conf *conf, const void *field)
+{
+    uintptr_t at = (uintptr_t)field;
+    uintptr_t domains = (uintptr_t)conf->domains, routes = (uintptr_t)conf->routes;
+
+    return (at >= domains && at < domains + conf->domain_count * sizeof(*conf->domains))
+           || (at >= routes && at < routes + conf->route_count * sizeof(*conf->routes));
+}
+
+void conf_errors_add(struct conf_errors *errors, const struct conf *conf, const void *field,
+                     bool warning, const char *format, ...)
+{
+    const struct conf_box *box = container_of(conf, struct conf_box, conf);
+    const struct conf_kept_place key = {.field = field};
+    const struct conf_kept_place *place = NULL;
+    struct buf message;
+    va_list args;
+
+    if (box->place_count > 0 && !was_moved(conf, field))
+        place = bsearch(&key, box->places, box->place_count, sizeof(key), compare_kept_places);
+    va_start(args, format);
+    const char *text = format_message(&message, format, args);
+    va_end(args);
+    if (place != NULL && place->file != NULL)
+        append_error(errors, place->file, place->line, warning, text);
+    else
+        append_error(errors, conf->file, 1, warning, text);
+    buf_finish(&message);
 }

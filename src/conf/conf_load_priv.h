@@ -12,8 +12,18 @@
 /* The public result with what conf_free() needs. */
 struct conf_box {
     struct conf conf;
+    _Atomic unsigned refs;
     struct arena arena;                      /* everything but: */
     struct conf_recipients *recipients_list; /* one for each file, whoever shares it */
+    struct conf_kept_place *places;          /* sorted by field */
+    size_t place_count;
+};
+
+/* What stays of a mark: the text's path is in the arena. */
+struct conf_kept_place {
+    const void *field;
+    const char *file;
+    unsigned line;
 };
 
 /* A place in a file. text NULL: no place, as for a default. */
@@ -59,6 +69,8 @@ void conf_report(struct conf_load *load, struct conf_errors *errors);
 void conf_mark(struct conf_load *load, const void *field, struct conf_place place);
 /* Once all marks are made, and before the first question. */
 void conf_marks_sort(struct conf_load *load);
+/* Keeps the marks with the result, for conf_errors_add(). */
+void conf_marks_keep(struct conf_load *load);
 /* Where the field was read; the text is NULL if it was not. */
 struct conf_place conf_place_of(const struct conf_load *load, const void *field);
 /* "FILE:LINE" or, in the same file as `from`, "line LINE". */

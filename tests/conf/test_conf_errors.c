@@ -298,6 +298,49 @@ START_TEST(environment)
 }
 END_TEST
 
+/* Complaints of others, after the load: where a field or an item of a list was read. */
+START_TEST(added_later)
+{
+    struct conf_errors more = {0};
+    char expected[800];
+
+    put_file("l.conf", "listener x {\n address = {\"[::1]:25\",\n\"[::1]:26\"}\n role = mx }\n");
+    put_file("mailring.conf", "hostname = mx.example\n\nuser = joe\ninclude(\"l.conf\")\n"
+                              "domain b.example { to = mx }\ndomain a.example { to = mx }\n");
+    ck_assert(conf_load(in_folder("mailring.conf"), &loaded.conf, &loaded.errors));
+    const struct conf *c = loaded.conf;
+    conf_errors_add(&more, c, &c->user, false, "nobody is called %s", c->user);
+    conf_errors_add(&more, c, &c->listeners[0].address.items[1], true, "a\nb");
+    conf_errors_add(&more, c, &c->spool, false, "the default");
+    conf_errors_add(&more, c, &c->domains[0], false, "moved");
+    ck_assert_uint_eq(more.count, 4);
+    ck_assert_uint_eq(more.warning_count, 1);
+    (void)snprintf(expected, sizeof(expected), "%s:3: nobody is called joe", c->file);
+    ck_assert_str_eq(more.items[0].text, expected);
+    (void)snprintf(expected, sizeof(expected), "%s:3: warning: a?b", in_folder("l.conf"));
+    ck_assert_str_eq(more.items[1].text, expected);
+    (void)snprintf(expected, sizeof(expected), "%s:1: the default", c->file);
+    ck_assert_str_eq(more.items[2].text, expected);
+    (void)snprintf(expected, sizeof(expected), "%s:1: moved", c->file);
+    ck_assert_str_eq(more.items[3].text, expected);
+    conf_errors_finish(&more);
+}
+END_TEST
+
+/* Sanitizers see it if it is freed too early or not at all. */
+START_TEST(references)
+{
+    const struct conf *c = load_good(GOOD "user = joe");
+    const struct conf *mine = conf_ref(c);
+
+    ck_assert_ptr_eq(mine, c);
+    conf_free(loaded.conf);
+    loaded.conf = NULL;
+    ck_assert_str_eq(mine->user, "joe");
+    conf_free(mine);
+}
+END_TEST
+
 Suite *conf_errors_suite(void)
 {
     Suite *suite = suite_create("conf_errors");
@@ -317,6 +360,8 @@ Suite *conf_errors_suite(void)
     tcase_add_test(tc, include_too_deep);
     tcase_add_test(tc, failures_leave_nothing);
     tcase_add_test(tc, environment);
+    tcase_add_test(tc, added_later);
+    tcase_add_test(tc, references);
     suite_add_tcase(suite, tc);
     return suite;
 }
