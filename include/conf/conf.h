@@ -87,9 +87,8 @@ enum conf_role {
     CONF_ROLE_SUBMISSION, /* serves users who log in */
 };
 enum conf_listener_tls {
-    CONF_LISTENER_TLS_DEFAULT, /* opportunistic where there is a certificate; never in a result */
     CONF_LISTENER_TLS_NONE,
-    CONF_LISTENER_TLS_OPPORTUNISTIC, /* STARTTLS is offered */
+    CONF_LISTENER_TLS_OPPORTUNISTIC, /* STARTTLS is offered; without a certificate, NONE */
     CONF_LISTENER_TLS_REQUIRED,      /* no mail, and no AUTH, before STARTTLS */
     CONF_LISTENER_TLS_IMPLICIT,      /* from the first byte (RFC 8314) */
 };

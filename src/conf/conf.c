@@ -7,6 +7,7 @@
 #include "base_mem.h"
 #include "conf_build_priv.h"
 #include "conf_recipients_priv.h"
+#include "conf_secret_priv.h"
 
 static int compare_slices(struct slice a, struct slice b)
 {
@@ -98,6 +99,7 @@ void conf_free(const struct conf *conf)
     if (before > 1)
         return;
     conf_recipients_destroy(box->recipients_list);
+    conf_secret_wipe(conf);
     arena_reset(&box->arena);
     mem_free(box);
 }

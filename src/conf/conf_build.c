@@ -1,6 +1,7 @@
 #include "conf_build_priv.h"
 
 #include "base_assert.h"
+#include "conf_secret_priv.h"
 #include "conf_value_priv.h"
 
 /* All list fields look like this one. */
@@ -16,6 +17,9 @@ IS_LIST(conf_addresses);
 IS_LIST(conf_nets);
 IS_LIST(conf_destinations);
 IS_LIST(conf_durations);
+IS_LIST(conf_paths);
+IS_LIST(conf_words);
+IS_LIST(conf_fingerprints);
 
 static void *allocate(struct conf_load *load, size_t count, size_t size)
 {
@@ -234,6 +238,27 @@ static void inherit_limits(struct conf *conf)
     }
 }
 
+/* What follows from other settings. */
+static void settle(struct conf_load *load)
+{
+    struct conf *conf = &load->box->conf;
+    struct conf_listener *listeners = (struct conf_listener *)conf->listeners;
+    struct buf state;
+
+    for (size_t i = 0; i < conf->listener_count; i++) {
+        if (listeners[i].role == CONF_ROLE_SUBMISSION)
+            listeners[i].auth = true;
+        if (listeners[i].tls == CONF_LISTENER_TLS_OPPORTUNISTIC && conf->tls.certificate.count == 0)
+            listeners[i].tls = CONF_LISTENER_TLS_NONE;
+    }
+    if (conf->state == NULL && conf->spool != NULL) {
+        buf_init(&state, 0);
+        (void)buf_printf(&state, "%s/state", conf->spool);
+        conf->state = (const char *)conf_keep(&load->box->arena, buf_slice(&state)).data;
+        buf_finish(&state);
+    }
+}
+
 void conf_build(struct conf_load *load, cfg_t *cfg)
 {
     struct conf *conf = &load->box->conf;
@@ -242,8 +267,10 @@ void conf_build(struct conf_load *load, cfg_t *cfg)
     fill(load, cfg, &conf_root, (char *)conf, (struct conf_place){load->texts, 1});
     conf_marks_sort(load);
     conf_check(load);
+    conf_secret_load(load);
     if (conf->listener_count == 0)
         add_default_listener(load);
     add_default_route(load);
     inherit_limits(conf);
+    settle(load);
 }

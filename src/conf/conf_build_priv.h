@@ -11,5 +11,6 @@ void conf_build(struct conf_load *load, cfg_t *cfg);
 
 /* Contradictions between settings, each of which is fine alone. */
 void conf_check(struct conf_load *load);
+void conf_check_tls(struct conf_load *load); /* a part of the above */
 
 #endif

@@ -151,6 +151,16 @@ static void check_numbers(struct conf_load *load)
                   "limits: queue is less than message_size, so the largest messages never fit");
 }
 
+static bool users_may_send(const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->listener_count; i++)
+        if (conf->listeners[i].auth || conf->listeners[i].role == CONF_ROLE_SUBMISSION
+            || conf->listeners[i].relay_certificates.count > 0
+            || conf->listeners[i].relay_client_ca)
+            return true;
+    return false;
+}
+
 void conf_check(struct conf_load *load)
 {
     const struct conf *conf = &load->box->conf;
@@ -159,7 +169,9 @@ void conf_check(struct conf_load *load)
     check_domains(load);
     check_routes(load);
     check_numbers(load);
-    if (conf->domain_count == 0 && conf->relay_from.count == 0 && load->error_count == 0)
+    conf_check_tls(load);
+    if (conf->domain_count == 0 && conf->relay_from.count == 0 && !users_may_send(conf)
+        && load->error_count == 0)
         conf_warn(load, (struct conf_place){load->texts, 1},
                   "neither a domain nor relay_from is set: no mail will be accepted");
 }

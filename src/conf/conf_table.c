@@ -3,18 +3,9 @@
 #include "base_assert.h"
 #include "conf.h"
 
-#define KIB    ((uint64_t)1 << 10)
-#define MIB    ((uint64_t)1 << 20)
-#define GIB    ((uint64_t)1 << 30)
-#define SECOND ((uint64_t)1000)
-#define HOUR   (3600 * SECOND)
-#define DAY    (24 * HOUR)
-
 /* The shortest timeout. Nobody serves mail with it, but whoever tries how a timeout works should
  * not have to wait. */
 #define TIMEOUT_MIN ((uint64_t)10)
-
-#define ROWS(table) .rows = (table), .row_count = ARRAY_LEN(table)
 
 /* A row reads better in a few lines than in twelve. */
 /* clang-format off */
@@ -27,10 +18,36 @@ static const struct conf_row listener_rows[] = {
      .prose = "Addresses and ports to listen on, as 192.0.2.1:25 or [2001:db8::1]:25. 0.0.0.0 and "
               "[::] stand for all addresses of their family."},
     {.name = "role", .type = CONF_TYPE_WORD, .at = offsetof(struct conf_listener, role),
-     .words = {[CONF_ROLE_MX] = "mx", [CONF_ROLE_RELAY] = "relay"}, .fallback = "mx",
+     .words = {[CONF_ROLE_MX] = "mx", [CONF_ROLE_RELAY] = "relay",
+               [CONF_ROLE_SUBMISSION] = "submission"}, .fallback = "mx",
      .prose = "What the listener is for: mx takes mail for our domains from anybody, and mail for "
               "other domains from the networks in relay_from; relay serves only the networks in "
-              "relay_from."},
+              "relay_from; submission serves only users, who log in."},
+    {.name = "tls", .type = CONF_TYPE_WORD, .at = offsetof(struct conf_listener, tls),
+     .words = {[CONF_LISTENER_TLS_NONE] = "none", [CONF_LISTENER_TLS_OPPORTUNISTIC] = "opportunistic",
+               [CONF_LISTENER_TLS_REQUIRED] = "required", [CONF_LISTENER_TLS_IMPLICIT] = "implicit"},
+     .fallback = "opportunistic",
+     .prose = "Whether TLS is spoken: none; opportunistic, which offers STARTTLS if there is a "
+              "certificate; required, which takes no mail and no password before STARTTLS; implicit, "
+              "from the first byte on, as at port 465 (RFC 8314)."},
+    {.name = "auth", .type = CONF_TYPE_BOOL, .at = offsetof(struct conf_listener, auth),
+     .fallback = "no",
+     .prose = "Whether users may log in here, and then send mail to other domains. At a listener with "
+              "the role submission they must, whatever is said here."},
+    {.name = "mask_client", .type = CONF_TYPE_BOOL, .at = offsetof(struct conf_listener, mask_client),
+     .fallback = "no",
+     .prose = "Whether the address of a client who has logged in is left out of the Received field."},
+    {.name = "client_ca", .type = CONF_TYPE_PATH, .at = offsetof(struct conf_listener, client_ca),
+     .unset = "client certificates are compared with relay_certificates only",
+     .prose = "CAs (PEM) by which client certificates are verified."},
+    {.name = "relay_certificates", .type = CONF_TYPE_FINGERPRINT, .list = true,
+     .at = offsetof(struct conf_listener, relay_certificates), .unset = "nobody",
+     .prose = "Fingerprints (SHA-256 of the whole certificate, as sha256:HEX) of client certificates "
+              "that may send mail to other domains."},
+    {.name = "relay_client_ca", .type = CONF_TYPE_BOOL,
+     .at = offsetof(struct conf_listener, relay_client_ca), .fallback = "no",
+     .prose = "Whether all clients whose certificate client_ca vouches for may send mail to other "
+              "domains."},
     {.name = "bare_newline", .type = CONF_TYPE_WORD,
      .at = offsetof(struct conf_listener, bare_newline),
      .words = {[CONF_BARE_NEWLINE_REJECT] = "reject", [CONF_BARE_NEWLINE_NORMALIZE] = "normalize"},
@@ -110,7 +127,8 @@ static const struct conf_section route_timeout_section = {
     .name = "timeout", ROWS(route_timeout_rows),
     .prose = "How long to wait for the other side.",
 };
-static const struct conf_section *const route_sections[] = {&route_timeout_section};
+static const struct conf_section *const route_sections[] = {&route_timeout_section,
+                                                             &conf_section_route_auth};
 
 static const struct conf_row route_rows[] = {
     {.name = "to", .type = CONF_TYPE_DESTINATION, .list = true,
@@ -131,6 +149,20 @@ static const struct conf_row route_rows[] = {
      .at = offsetof(struct conf_route, recipients_per_message), .fallback = "100",
      .prose = "Recipients sent in one transaction; a message for more is sent in several (RFC 5321 "
               "4.5.3.1.8: everybody takes 100)."},
+    {.name = "tls", .type = CONF_TYPE_WORD, .at = offsetof(struct conf_route, tls),
+     .words = {[CONF_ROUTE_TLS_AUTO] = "auto", [CONF_ROUTE_TLS_NONE] = "none",
+               [CONF_ROUTE_TLS_OPPORTUNISTIC] = "opportunistic", [CONF_ROUTE_TLS_ENCRYPT] = "encrypt",
+               [CONF_ROUTE_TLS_VERIFY] = "verify", [CONF_ROUTE_TLS_DANE] = "dane",
+               [CONF_ROUTE_TLS_MTA_STS] = "mta-sts"}, .fallback = "auto",
+     .prose = "How the way there is protected. none: not at all; opportunistic: encrypted if that works, "
+              "else in the clear; encrypt: encrypted, or mail waits; verify: with a certificate for the "
+              "host's name from a trusted CA, or mail waits; dane: with a certificate that matches "
+              "secure TLSA records (RFC 7672), or mail waits; mta-sts: as the domain's MTA-STS policy "
+              "says (RFC 8461), or mail waits; auto: dane where there are such records, else mta-sts "
+              "where there is a policy, else opportunistic."},
+    {.name = "tls_implicit", .type = CONF_TYPE_BOOL, .at = offsetof(struct conf_route, tls_implicit),
+     .fallback = "no",
+     .prose = "Whether TLS begins with the first byte, as at port 465, instead of by STARTTLS."},
 };
 static const struct conf_section route_section = {
     .name = "route", .title = "PATTERN", .title_type = CONF_TYPE_PATTERN, ROWS(route_rows),
@@ -175,6 +207,12 @@ static const struct conf_row dns_rows[] = {
     {.name = "timeout", .type = CONF_TYPE_DURATION, .min = TIMEOUT_MIN, .max = 300 * SECOND,
      .at = offsetof(struct conf_dns, timeout), .fallback = "5s",
      .prose = "How long to wait for one server's answer; then the next one is asked."},
+    {.name = "dnssec", .type = CONF_TYPE_WORD, .at = offsetof(struct conf_dns, dnssec),
+     .words = {[CONF_DNSSEC_AUTO] = "auto", [CONF_DNSSEC_YES] = "yes", [CONF_DNSSEC_NO] = "no"},
+     .fallback = "auto",
+     .prose = "Whether an answer that a server calls authentic counts as such, which DANE needs: auto "
+              "believes servers on this machine only; yes says that the servers validate, and that "
+              "nobody on the way to them can alter an answer."},
 };
 static const struct conf_section dns_section = {
     .name = "dns", ROWS(dns_rows), .at = offsetof(struct conf, dns),
@@ -228,6 +266,31 @@ static const struct conf_row limits_rows[] = {
      .at = offsetof(struct conf_limits, queue), .fallback = "20G",
      .prose = "Bytes of the spool that mail may use; beyond, mail is answered 452 until there is "
               "room."},
+    {.name = "user_messages_per_minute", .type = CONF_TYPE_COUNT, .min = 1, .max = 1000000000,
+     .at = offsetof(struct conf_limits, user.messages_per_minute), .zero = "no limit", .fallback = "0",
+     .prose = "Messages that one user may send in a minute; more are answered 450."},
+    {.name = "user_messages_per_hour", .type = CONF_TYPE_COUNT, .min = 1, .max = 1000000000,
+     .at = offsetof(struct conf_limits, user.messages_per_hour), .zero = "no limit", .fallback = "0",
+     .prose = "Messages that one user may send in an hour; more are answered 450."},
+    {.name = "user_messages_per_day", .type = CONF_TYPE_COUNT, .min = 1, .max = 1000000000,
+     .at = offsetof(struct conf_limits, user.messages_per_day), .zero = "no limit", .fallback = "0",
+     .prose = "Messages that one user may send in a day; more are answered 450."},
+    {.name = "user_recipients_per_minute", .type = CONF_TYPE_COUNT, .min = 1, .max = 1000000000,
+     .at = offsetof(struct conf_limits, user.recipients_per_minute), .zero = "no limit", .fallback = "0",
+     .prose = "Recipients, over all messages, that one user may send in a minute; more are answered 450."},
+    {.name = "user_recipients_per_hour", .type = CONF_TYPE_COUNT, .min = 1, .max = 1000000000,
+     .at = offsetof(struct conf_limits, user.recipients_per_hour), .zero = "no limit", .fallback = "0",
+     .prose = "Recipients, over all messages, that one user may send in an hour; more are answered 450."},
+    {.name = "user_recipients_per_day", .type = CONF_TYPE_COUNT, .min = 1, .max = 1000000000,
+     .at = offsetof(struct conf_limits, user.recipients_per_day), .zero = "no limit", .fallback = "0",
+     .prose = "Recipients, over all messages, that one user may send in a day; more are answered 450."},
+    {.name = "user_message_size", .type = CONF_TYPE_SIZE, .min = KIB, .max = GIB,
+     .at = offsetof(struct conf_limits, user.message_size), .zero = "that of the listener",
+     .fallback = "0",
+     .prose = "The largest message that a user may send; larger ones are answered 552."},
+    {.name = "user_connections", .type = CONF_TYPE_COUNT, .min = 1, .max = 10000000,
+     .at = offsetof(struct conf_limits, user.connections), .zero = "no limit", .fallback = "0",
+     .prose = "Connections at a time in which one user has logged in; more are answered 421."},
 };
 static const struct conf_section limits_section = {
     .name = "limits", ROWS(limits_rows), .at = offsetof(struct conf, limits),
@@ -249,6 +312,10 @@ static const struct conf_row root_rows[] = {
     {.name = "spool_segment", .type = CONF_TYPE_SIZE, .restart = true, .min = 256 * KIB,
      .max = GIB, .multiple = 4096, .at = offsetof(struct conf, spool_segment), .fallback = "64M",
      .prose = "The size of one file of the spool."},
+    {.name = "state", .type = CONF_TYPE_PATH, .restart = true, .at = offsetof(struct conf, state),
+     .unset = "the directory state in the spool",
+     .prose = "The directory of what the server has learnt and may forget: MTA-STS policies, results of "
+              "TLS, what users have sent; it is made if it is missing."},
     {.name = "control", .type = CONF_TYPE_PATH, .restart = true,
      .at = offsetof(struct conf, control), .fallback = "/run/mailring/control.sock",
      .prose = "The socket through which the mailring command talks to the server."},
@@ -263,10 +330,12 @@ static const struct conf_row root_rows[] = {
      .at = offsetof(struct conf, relay_from), .unset = "nobody",
      .prose = "Networks whose hosts may send mail to other domains, as 10.0.0.0/8, 2001:db8::/32 "
               "or a single address."},
+    {.name = "mta_sts", .type = CONF_TYPE_BOOL, .at = offsetof(struct conf, mta_sts), .fallback = "yes",
+     .prose = "Whether domains that we send mail to are asked for their MTA-STS policy (RFC 8461)."},
 };
 static const struct conf_section *const root_sections[] = {
-    &listener_section, &domain_section, &route_section,
-    &retry_section,    &dns_section,    &limits_section,
+    &listener_section, &conf_section_tls, &conf_section_auth, &domain_section, &route_section,
+    &retry_section, &dns_section, &conf_section_tls_reports, &limits_section,
 };
 const struct conf_section conf_root = {
     ROWS(root_rows), .sections = root_sections, .section_count = ARRAY_LEN(root_sections),

@@ -25,6 +25,12 @@ enum conf_type {
     CONF_TYPE_ADDRESS,     /* struct conf_address */
     CONF_TYPE_NET,         /* struct ip_net */
     CONF_TYPE_DESTINATION, /* struct conf_destination */
+    CONF_TYPE_BOOL,        /* bool: yes or no */
+    CONF_TYPE_TEXT,        /* struct slice: printable ASCII */
+    CONF_TYPE_URL,         /* struct slice: https://..., or http:// */
+    CONF_TYPE_MAILBOX,     /* struct slice: user@domain */
+    CONF_TYPE_MECHANISM,   /* struct slice: name of a SASL mechanism, upper case */
+    CONF_TYPE_FINGERPRINT, /* struct conf_fingerprint: sha256:HEX */
     CONF_TYPE_LABEL,       /* titles, struct slice: the operator's own name for something */
     CONF_TYPE_PATTERN,     /* titles, struct slice: a domain, "*.domain" or "*", lower case */
     CONF_TYPE_COUNT_OF_TYPES
@@ -42,7 +48,7 @@ struct conf_row {
     uint64_t max;
     uint64_t multiple; /* 0: any */
     const char *zero;  /* what 0 means, where it is allowed although it is less than `min` */
-    const char *words[4];
+    const char *words[8];
     const char *fallback; /* default, as one would write it; lists: values separated by spaces */
     const char *unset;    /* where there is no default: what leaving it out means */
     const char *prose;    /* one sentence or two for the manual */
@@ -63,5 +69,20 @@ struct conf_section {
 };
 
 extern const struct conf_section conf_root;
+/* Sections with tables in files of their own. */
+extern const struct conf_section conf_section_tls;
+extern const struct conf_section conf_section_auth;
+extern const struct conf_section conf_section_tls_reports;
+extern const struct conf_section conf_section_route_auth;
+
+/* What the tables count in. */
+#define KIB    ((uint64_t)1 << 10)
+#define MIB    ((uint64_t)1 << 20)
+#define GIB    ((uint64_t)1 << 30)
+#define SECOND ((uint64_t)1000)
+#define HOUR   (3600 * SECOND)
+#define DAY    (24 * HOUR)
+
+#define ROWS(table) .rows = (table), .row_count = ARRAY_LEN(table)
 
 #endif

@@ -251,6 +251,13 @@ const struct conf_type_info conf_types[CONF_TYPE_COUNT_OF_TYPES] = {
     [CONF_TYPE_NET] = {"network", sizeof(struct ip_net), parse_net, NULL},
     [CONF_TYPE_DESTINATION] = {"destination", sizeof(struct conf_destination),
                                conf_parse_destination, NULL},
+    [CONF_TYPE_BOOL] = {"yes or no", sizeof(bool), conf_parse_bool, NULL},
+    [CONF_TYPE_TEXT] = {"text", sizeof(struct slice), conf_parse_text, NULL},
+    [CONF_TYPE_URL] = {"URL", sizeof(struct slice), conf_parse_url, NULL},
+    [CONF_TYPE_MAILBOX] = {"address", sizeof(struct slice), conf_parse_mailbox, NULL},
+    [CONF_TYPE_MECHANISM] = {"mechanism", sizeof(struct slice), conf_parse_mechanism, NULL},
+    [CONF_TYPE_FINGERPRINT] = {"fingerprint", sizeof(struct conf_fingerprint),
+                               conf_parse_fingerprint, NULL},
     [CONF_TYPE_LABEL] = {"name", sizeof(struct slice), parse_label, NULL},
     [CONF_TYPE_PATTERN] = {"pattern", sizeof(struct slice), parse_pattern, NULL},
 };

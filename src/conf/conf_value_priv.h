@@ -32,5 +32,11 @@ bool conf_is_name(struct slice text);
 /* Parsers with a file of their own. */
 conf_value_parser conf_parse_address;
 conf_value_parser conf_parse_destination;
+conf_value_parser conf_parse_bool;
+conf_value_parser conf_parse_text;
+conf_value_parser conf_parse_url;
+conf_value_parser conf_parse_mailbox;
+conf_value_parser conf_parse_mechanism;
+conf_value_parser conf_parse_fingerprint;
 
 #endif

@@ -5,9 +5,10 @@
 #include "base_assert.h"
 #include "conf_test.h"
 
-#define M    "mailring.conf"
+#define M           "mailring.conf"
 /* A good beginning, on one line, so that what a test adds begins on line 2. */
-#define GOOD "hostname = mx.example  relay_from = \"10.0.0.0/8\"\n"
+#define GOOD        "hostname = mx.example  relay_from = \"10.0.0.0/8\"\n"
+#define CERTIFICATE "tls { certificate = /c key = /k } "
 
 static const struct {
     const char *text;
@@ -33,9 +34,9 @@ static const struct {
      M ":2: unknown setting \"timeout\"; it belongs in route or dns or limits\n"},
     {GOOD "domain a.example { to = mx spool = /x }", M
      ":2: unknown setting \"spool\" in domain \"a.example\"; it belongs in the top of the file\n"},
-    {GOOD "tls { certificate = {\"a\", \"b\"}\n key = k }\nfoo += {1,2}\nbar(1, 2)\n"
+    {GOOD "tlss { certificate = {\"a\", \"b\"}\n key = k }\nfoo += {1,2}\nbar(1, 2)\n"
           "baz \"t\" { a { b = \"}\" } c = 3 }\nqux = 4 shards = x",
-     M ":2: unknown setting \"tls\"\n" M ":4: unknown setting \"foo\"\n" M
+     M ":2: unknown setting \"tlss\"; did you mean \"tls\"?\n" M ":4: unknown setting \"foo\"\n" M
        ":5: unknown setting \"bar\"\n" M ":6: unknown setting \"baz\"\n" M
        ":7: unknown setting \"qux\"\n" M ":7: shards: \"x\" is not a number\n"},
     {GOOD "limits|queue = 1G\n", M ":2: queue is set from outside its section\n"},
@@ -55,8 +56,8 @@ static const struct {
        ":5: intervals: \"0s\" is less than 10ms\n" M ":6: intervals: \"31d\" is more than 30d\n"},
     {GOOD "spool = var/spool", M ":2: spool: \"var/spool\" is not a path that begins with /\n"},
     {GOOD "user = \"a b\"", M ":2: user: \"a b\" is not a user's name\n"},
-    {GOOD "listener x { address = \"[::1]:25\" role = submission }",
-     M ":2: role: \"submission\" is none of mx, relay\n"},
+    {GOOD "listener x { address = \"[::1]:25\" role = smtp }",
+     M ":2: role: \"smtp\" is none of mx, relay, submission\n"},
     {GOOD "listener x { address = \"[::1]:25\" bare_newline = accept }",
      M ":2: bare_newline: \"accept\" is none of reject, normalize\n"},
     {GOOD "listener \"a b\" { address = \"[::1]:25\" }",
@@ -96,6 +97,59 @@ static const struct {
      M ":3: intervals is set twice, first at line 2\n"},
     {GOOD "route a.example { to = discard }\ndomain A.example { to = mx }",
      M ":2: to is set for a.example as a route and as a domain, at line 3\n"},
+
+    /* TLS and authentication */
+    {GOOD "listener x { address = \"[::1]:25\" relay_certificates = sha256:12 }",
+     M ":2: relay_certificates: \"sha256:12\" is not a fingerprint: sha256: and 64 hexadecimal "
+       "digits\n"},
+    {GOOD "listener x { address = \"[::1]:25\" auth = maybe }",
+     M ":2: auth: \"maybe\" is neither yes nor no\n"},
+    {GOOD "tls { certificate = {/a, /b}\n key = /k }", M ":2: tls: 2 certificates, but 1 keys\n"},
+    {GOOD "tls { certificate = /a key = /k ocsp = {/o, /p} }",
+     M ":2: tls: 2 OCSP responses for 1 certificates\n"},
+    {GOOD "listener x { address = \"[::1]:25\"\n tls = implicit }",
+     M ":3: tls: there is no certificate (tls { certificate, key })\n"},
+    {GOOD "auth { users = /u }\nlistener x { address = \"[::1]:25\" role = submission }",
+     M ":3: nobody can log in: there is no certificate, and passwords are taken under TLS only "
+       "(auth { plaintext })\n"},
+    {GOOD CERTIFICATE "listener x { address = \"[::1]:25\" role = submission }",
+     M ":2: nobody can log in: auth has neither users nor dovecot nor introspection\n"},
+    {GOOD CERTIFICATE
+     "auth { users = /u }\nlistener x { address = \"[::1]:25\" tls = none auth = yes }",
+     M ":3: nobody can log in: tls is none here, and passwords are taken under TLS only "
+       "(auth { plaintext })\n"},
+    {GOOD CERTIFICATE "listener x { address = \"[::1]:25\" relay_client_ca = yes }",
+     M ":2: relay_client_ca: client_ca is not set\n"},
+    {GOOD "listener x { address = \"[::1]:25\" client_ca = /ca }",
+     M ":2: listener \"x\": clients cannot show a certificate without TLS\n"},
+    {GOOD "auth { introspection = \"ftp://a/\" }",
+     M ":2: introspection: \"ftp://a/\" is not a URL like https://host/path\n"},
+    {GOOD "auth { introspection_secret = /s }",
+     M ":2: introspection_secret: introspection is not set\n"},
+    {GOOD "auth { mechanisms = {plain, \"a b\"} }",
+     M ":2: mechanisms: \"a b\" is not the name of a SASL mechanism\n"},
+    {GOOD "auth { plaintext = yes }",
+     M ":2: warning: plaintext: anybody on the way can read passwords\n"},
+    {GOOD "tls_reports { contact = \"postmaster\" }",
+     M ":2: contact: \"postmaster\" is not an address like user@example.org\n"},
+    {GOOD "route a.example { tls = none tls_implicit = yes }",
+     M ":2: tls = none contradicts tls_implicit\n"},
+    {GOOD "route a.example { tls = mta-sts to = \"smtp://b.example\" }",
+     M ":2: tls = mta-sts is for the MX of a domain, not for smtp://\n"},
+    {GOOD "mta_sts = no route a.example { tls = mta-sts }",
+     M ":2: tls = mta-sts contradicts mta_sts = no\n"},
+    {GOOD "dns { dnssec = no } route a.example { tls = dane }",
+     M ":2: tls = dane contradicts dns { dnssec = no }\n"},
+    {GOOD "route a.example { auth { token_file = /t } }", M ":2: auth: user is not set\n"},
+    {GOOD "route a.example { auth { user = u } }",
+     M ":2: auth: set one of password_file and token_file\n"},
+    {GOOD "route a.example { auth { user = u token_file = /t\n mechanism = PLAIN } }",
+     M ":3: mechanism: this one takes a password_file\n"},
+    {GOOD "route a.example { tls = none auth { user = u token_file = /t } }",
+     M ":2: warning: auth: with tls = none, anybody on the way can read the password\n"},
+    {GOOD "route a.example { auth { user = u password_file = /nowhere/p } }",
+     M ":2: password_file: cannot read /nowhere/p: No such file or directory\n"},
+
     {GOOD "route a.example { to = {mx,\n discard} }",
      M ":3: only mx and smtp:// can be one of several destinations\n"},
     {GOOD "domain a.example { to = \"maildir:/var/mail/%d/%%u\" }",

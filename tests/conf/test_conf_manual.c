@@ -32,6 +32,20 @@ static void check_name(enum conf_manual_format format, const char *name)
     buf_finish(&bold);
 }
 
+/* A section's heading, alone or within its outer section. */
+static void check_heading(enum conf_manual_format format, const char *name)
+{
+    struct buf heading = {0};
+
+    for (const char *c = name; *c != '\0'; c++)
+        (void)buf_printf(&heading, "%s%c", format != CONF_MANUAL_ROFF && *c == '_' ? "\\" : "", *c);
+    (void)buf_append_byte(&heading, ' ');
+    (void)buf_append_byte(&heading, '\0');
+    ck_assert_msg(strstr((const char *)manual.data, (const char *)heading.data) != NULL,
+                  "%s is not in the manual", name);
+    buf_finish(&heading);
+}
+
 static unsigned check_names(enum conf_manual_format format, const struct conf_section *section)
 {
     unsigned names = (unsigned)section->row_count;
@@ -39,7 +53,7 @@ static unsigned check_names(enum conf_manual_format format, const struct conf_se
     for (size_t i = 0; i < section->row_count; i++)
         check_name(format, section->rows[i].name);
     for (size_t i = 0; i < section->section_count; i++) {
-        ck_assert_ptr_nonnull(strstr((const char *)manual.data, section->sections[i]->name));
+        check_heading(format, section->sections[i]->name);
         names += check_names(format, section->sections[i]);
     }
     return names;
@@ -59,7 +73,7 @@ START_TEST(rows)
     static const char *const roff[] = {
         "\n.TP\n\\fBspool_segment\\fR = \\fIsize\\fR\n",
         " From 256K to 1G, a multiple of 4K. Default: 64M. Takes effect when the server starts.\n",
-        "\\fBrole\\fR = \\fBmx\\fR | \\fBrelay\\fR\n",
+        "\\fBrole\\fR = \\fBmx\\fR | \\fBrelay\\fR | \\fBsubmission\\fR\n",
         " Default: 5m, 10m, 20m, 40m, 1h.\n",
         " From 1 to 256; 0: one for each CPU that the process may use. Default: 0.",
         " Default: not set, nobody.\n",

@@ -25,6 +25,11 @@ static void write_config(const struct rows_test *t, const struct conf_row *row, 
         (void)buf_append_str(out, "hostname = mx.example\n");
     if (top != NULL || strcmp(row->name, "relay_from") != 0)
         (void)buf_append_str(out, "relay_from = \"10.0.0.0/8\"\n");
+    /* Every word of a listener's role and tls is to be good. */
+    if (top == NULL || strcmp(top->name, "tls") != 0)
+        (void)buf_append_str(out, "tls { certificate = /c key = /k }\n");
+    if (top == NULL || strcmp(top->name, "auth") != 0)
+        (void)buf_append_str(out, "auth { users = /u }\n");
     for (unsigned i = 0; i < t->depth; i++) {
         const struct conf_section *section = t->sections[i];
 

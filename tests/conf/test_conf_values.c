@@ -174,6 +174,67 @@ static const struct {
     {L63 "x", false},    {L63 "." L63 "." L63 "." L63, false},
 };
 
+#define HEX16 "00112233445566778899aabbccddeeff"
+static const struct {
+    enum conf_type type;
+    const char *text;
+    bool good;
+} texts[] = {
+    {CONF_TYPE_BOOL, "yes", true},
+    {CONF_TYPE_BOOL, "off", true},
+    {CONF_TYPE_BOOL, "Yes", false},
+    {CONF_TYPE_BOOL, "1", false},
+    {CONF_TYPE_TEXT, "ECDHE-RSA-AES128-GCM-SHA256:x", true},
+    {CONF_TYPE_TEXT, " x", false},
+    {CONF_TYPE_TEXT, "a\tb", false},
+    {CONF_TYPE_URL, "https://a.example/introspect", true},
+    {CONF_TYPE_URL, "HTTP://127.0.0.1:80", true},
+    {CONF_TYPE_URL, "https://", false},
+    {CONF_TYPE_URL, "https:///x", false},
+    {CONF_TYPE_URL, "a.example", false},
+    {CONF_TYPE_URL, "https://a b", false},
+    {CONF_TYPE_MAILBOX, "tls-reports@example.org", true},
+    {CONF_TYPE_MAILBOX, "@example.org", false},
+    {CONF_TYPE_MAILBOX, "a@", false},
+    {CONF_TYPE_MAILBOX, "<a@example.org>", false},
+    {CONF_TYPE_MAILBOX, "a b@example.org", false},
+    {CONF_TYPE_MECHANISM, "scram-sha-256-plus", true},
+    {CONF_TYPE_MECHANISM, "PLAIN LOGIN", false},
+    {CONF_TYPE_MECHANISM, "ABCDEFGHIJKLMNOPQRSTU", false},
+    {CONF_TYPE_FINGERPRINT, "sha256:" HEX16 HEX16, true},
+    {CONF_TYPE_FINGERPRINT, "SHA256:AA:bb" HEX16 "00112233445566778899aabbccdd", true},
+    {CONF_TYPE_FINGERPRINT, "sha256:" HEX16 HEX16 "0", false},
+    {CONF_TYPE_FINGERPRINT, "sha256:" HEX16, false},
+    {CONF_TYPE_FINGERPRINT, "sha256:g" HEX16 HEX16, false},
+    {CONF_TYPE_FINGERPRINT, "sha256::" HEX16 HEX16, false},
+    {CONF_TYPE_FINGERPRINT, HEX16 HEX16, false},
+};
+
+START_TEST(parse_texts)
+{
+    union {
+        struct slice slice;
+        struct conf_fingerprint fingerprint;
+        bool yes;
+    } out;
+
+    ck_assert_msg(parse(texts[_i].type, 0, texts[_i].text, &out) == texts[_i].good, "%s",
+                  texts[_i].text);
+}
+END_TEST
+
+START_TEST(fingerprint_bytes)
+{
+    struct conf_fingerprint out;
+
+    ck_assert(
+        parse(CONF_TYPE_FINGERPRINT, 0, "sha256:F0:" HEX16 "00112233445566778899aabbccddee", &out));
+    ck_assert_uint_eq(out.sha256[0], 0xf0);
+    ck_assert_uint_eq(out.sha256[16], 0xff);
+    ck_assert_uint_eq(out.sha256[31], 0xee);
+}
+END_TEST
+
 START_TEST(is_name)
 {
     ck_assert_msg(conf_is_name(slice_str(names[_i].text)) == names[_i].good, "%s", names[_i].text);
@@ -286,6 +347,8 @@ Suite *conf_values_suite(void)
     tcase_add_checked_fixture(values, values_setup, values_teardown);
     tcase_add_loop_test(values, parse_addresses, 0, (int)ARRAY_LEN(addresses));
     tcase_add_loop_test(values, parse_destinations, 0, (int)ARRAY_LEN(destinations));
+    tcase_add_loop_test(values, parse_texts, 0, (int)ARRAY_LEN(texts));
+    tcase_add_test(values, fingerprint_bytes);
     tcase_add_loop_test(values, is_name, 0, (int)ARRAY_LEN(names));
     suite_add_tcase(suite, values);
     tcase_add_checked_fixture(lookup, folder_setup, folder_teardown);

@@ -22,7 +22,7 @@ PURE = (r'mem(cpy|ccpy|pcpy|move|set|cmp|chr|rchr|mem)|bcmp|explicit_bzero|bsear
         r'|str(n?len|n?cmp|n?casecmp|chr|chrnul|rchr|n?cpy|c?spn|pbrk|str|casestr|toll?|toull?)')
 PLAIN = PURE + r'|v?snprintf|strerror(desc|name)_np|qsort|inet_(ntop|pton)'
 HEAP = r'malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign|free'
-FILES = (r'f(open|close|read|write|gets|puts|putc|printf|flush|error|eof|ileno)|vfprintf|getline|getc'
+FILES = (r'f(open|close|read|write|gets|puts|putc|printf|flush|error|eof|ileno)|vfprintf|getline|getc|setvbuf'
          r'|v?asprintf|open_memstream|std(in|out|err)|strn?dup|strerror|strtod|realpath|access|f?stat|glob(free)?')
 ANY = r'.*'
 OUTSIDE = collections.defaultdict(lambda: PLAIN, {

@@ -1,0 +1,12 @@
+/* conf_secret: passwords that stand in files of their own. */
+#ifndef CONF_SECRET_PRIV_H
+#define CONF_SECRET_PRIV_H
+
+#include "conf_load_priv.h"
+
+/* Reads the password files of routes. A file that group or others may read is an error. */
+void conf_secret_load(struct conf_load *load);
+/* Overwrites what was read. */
+void conf_secret_wipe(struct conf *conf);
+
+#endif

@@ -1,0 +1,133 @@
+/* Values that are words and texts of some form. */
+#include "base_assert.h"
+#include "conf.h"
+#include "conf_value_priv.h"
+
+bool conf_parse_bool(const struct conf_row *row, struct slice text, struct arena *arena, void *out,
+                     struct buf *why)
+{
+    static const char *const words[2][3] = {{"no", "off", "false"}, {"yes", "on", "true"}};
+
+    (void)row;
+    (void)arena;
+    for (unsigned value = 0; value < 2; value++) {
+        for (unsigned i = 0; i < ARRAY_LEN(words[value]); i++) {
+            if (slice_equal(text, slice_str(words[value][i]))) {
+                *(bool *)out = value == 1;
+                return true;
+            }
+        }
+    }
+    (void)buf_append_str(why, "is neither yes nor no");
+    return false;
+}
+
+static bool is_printable(struct slice text, uint8_t lowest)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.data[i] < lowest || text.data[i] > '~')
+            return false;
+    return text.len > 0 && text.len <= 1000 && text.data[0] != ' ';
+}
+
+bool conf_parse_text(const struct conf_row *row, struct slice text, struct arena *arena, void *out,
+                     struct buf *why)
+{
+    (void)row;
+    if (!is_printable(text, ' ')) {
+        (void)buf_append_str(why, "is not a line of up to 1000 ASCII characters");
+        return false;
+    }
+    *(struct slice *)out = conf_keep(arena, text);
+    return true;
+}
+
+bool conf_parse_url(const struct conf_row *row, struct slice text, struct arena *arena, void *out,
+                    struct buf *why)
+{
+    struct slice rest = text;
+
+    (void)row;
+    if (slice_starts_nocase(rest, SLICE_LITERAL("https://")))
+        slice_advance(&rest, 8);
+    else if (slice_starts_nocase(rest, SLICE_LITERAL("http://")))
+        slice_advance(&rest, 7);
+    if (rest.len == text.len || !is_printable(rest, '!') || rest.data[0] == '/') {
+        (void)buf_append_str(why, "is not a URL like https://host/path");
+        return false;
+    }
+    *(struct slice *)out = conf_keep(arena, text);
+    return true;
+}
+
+/* Of our own making, so without the quotes and routes that a stranger's may have. */
+bool conf_parse_mailbox(const struct conf_row *row, struct slice text, struct arena *arena,
+                        void *out, struct buf *why)
+{
+    ptrdiff_t at = slice_find(text, '@');
+
+    (void)row;
+    if (at <= 0 || at > 64 || !is_printable(text, '!') || slice_find(text, '"') >= 0
+        || slice_find(text, '<') >= 0 || slice_find(text, '>') >= 0
+        || !conf_is_name(slice_of(text.data + at + 1, text.len - (size_t)at - 1))) {
+        (void)buf_append_str(why, "is not an address like user@example.org");
+        return false;
+    }
+    *(struct slice *)out = conf_keep(arena, text);
+    return true;
+}
+
+/* RFC 4422 3.1: sasl-mech. */
+bool conf_parse_mechanism(const struct conf_row *row, struct slice text, struct arena *arena,
+                          void *out, struct buf *why)
+{
+    struct slice name = conf_keep(arena, text);
+
+    (void)row;
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t *c = (uint8_t *)(uintptr_t)&name.data[i];
+
+        if (*c >= 'a' && *c <= 'z')
+            *c = (uint8_t)(*c - 'a' + 'A');
+        if (!((*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || *c == '-' || *c == '_'))
+            text.len = 0;
+    }
+    if (text.len == 0 || text.len > 20) {
+        (void)buf_append_str(why, "is not the name of a SASL mechanism");
+        return false;
+    }
+    *(struct slice *)out = name;
+    return true;
+}
+
+/* "sha256:" and 64 hexadecimal digits, with or without colons between pairs. */
+bool conf_parse_fingerprint(const struct conf_row *row, struct slice text, struct arena *arena,
+                            void *out, struct buf *why)
+{
+    struct conf_fingerprint *f = out;
+    struct conf_fingerprint value = {{0}};
+    size_t digits = 0;
+    bool good = slice_starts_nocase(text, SLICE_LITERAL("sha256:"));
+
+    (void)row;
+    (void)arena;
+    for (size_t i = good ? 7 : text.len; i < text.len; i++) {
+        uint8_t c = text.data[i] | 0x20; /* lower case, for letters */
+        unsigned digit = c >= 'a' && c <= 'f' ? c - 'a' + 10U : text.data[i] - (unsigned)'0';
+
+        if (text.data[i] == ':' && digits > 0 && digits % 2 == 0 && digits < 64)
+            continue;
+        if (digit > 15 || digits == 64) {
+            good = false;
+            break;
+        }
+        value.sha256[digits / 2] = (uint8_t)(value.sha256[digits / 2] << 4 | digit);
+        digits++;
+    }
+    if (!good || digits != 64) {
+        (void)buf_append_str(why, "is not a fingerprint: sha256: and 64 hexadecimal digits");
+        return false;
+    }
+    *f = value;
+    return true;
+}
