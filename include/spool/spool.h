@@ -50,7 +50,8 @@ struct spool_recipient {
 enum spool_message_flags {
     SPOOL_HAS_DOT_LINES = 1, /* some line of the body begins with a dot */
     SPOOL_HAS_8BIT = 2,
-    SPOOL_IS_BOUNCE = 4, /* made by ourselves; the sender is null too */
+    SPOOL_IS_BOUNCE = 4,      /* made by ourselves; the sender is null too */
+    SPOOL_IS_REPORT = 1 << 8, /* made by ourselves, about TLS: not reported about in its turn */
 };
 
 /* Owned by the spool; good until its last recipient is done. The budget for a queued message with one
