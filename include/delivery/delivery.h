@@ -82,6 +82,7 @@ struct delivery_options {
     struct queue *queue;
     struct spool *spool;
     struct dns *dns;
+    struct work_door *compute, *patient; /* see shard_group */
     unsigned shard, shards;
     uint64_t seed;
     /* Hands a task to another shard; it arrives there in delivery_receive(). */

@@ -49,6 +49,7 @@ struct server_options {
     struct wheel *wheel;
     struct spool *spool;
     struct queue *queue;
+    struct work_door *compute, *patient; /* see shard_group */
 };
 
 struct server;

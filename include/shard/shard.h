@@ -18,6 +18,7 @@
 #include "queue.h"
 #include "server.h"
 #include "spool.h"
+#include "work.h"
 
 struct shard;
 
@@ -26,7 +27,10 @@ struct shard_group {
     const struct conf *conf;
     struct server_shared *shared;
     unsigned count;
-    uint32_t process_id; /* for those who find the spool in use; 0: not said */
+    struct work_pool
+        *compute; /* helpers for what is slow to compute: password hashes, large keys */
+    struct work_pool *patient; /* helpers for what waits for others: HTTP, sockets of libraries */
+    uint32_t process_id;       /* for those who find the spool in use; 0: not said */
     struct shard **shards;
     _Atomic unsigned quiet; /* shards that have stopped making work */
     _Atomic bool stop;      /* asked for; shards look at it in each pass */
@@ -91,6 +95,8 @@ struct io *shard_io(struct shard *s);
 struct wheel *shard_wheel(struct shard *s);
 struct spool *shard_spool(struct shard *s);
 struct queue *shard_queue(struct shard *s);
+struct work_door *shard_compute(struct shard *s);
+struct work_door *shard_patient(struct shard *s);
 struct shard_group *shard_group_of(struct shard *s);
 
 /* ---- calls between shards (administration) ------------------------------------------------- */
@@ -113,6 +119,7 @@ struct shard_counters {
     struct spool_counters spool;
     struct io_counters io;
     struct dns_counters dns;
+    uint64_t work_busy; /* jobs of ours that helpers have */
     uint64_t queue_messages, queue_out;
     uint64_t passes, posted, doorbells;
 };

@@ -36,13 +36,16 @@ static inline bool work_busy(const struct work_job *job)
     return job->busy;
 }
 
-/* threads 0: jobs run in work_door_step(). `limit`: jobs that may wait; beyond, work_submit() refuses. */
+/* threads 0: jobs run in work_door_step(). `limit`: jobs that may wait; beyond, work_submit() refuses.
+ * `name` (at most 15 bytes) is what the threads are called. NULL: a thread cannot be started. */
 struct work_pool *work_pool_create(const char *name, unsigned threads, uint32_t limit);
-/* Every door has been destroyed. Waits for the threads. */
+/* Every door has been destroyed. Waits for the threads, which ring for the doors' ios to the last: those
+ * are destroyed after the pool. NULL is fine. */
 void work_pool_destroy(struct work_pool *pool);
 
 struct work_door *work_door_create(struct work_pool *pool, struct io *io);
-/* No job of it is under way; or, with crashed (simulator), without a call into io. */
+/* No job of it is under way; or, with crashed (simulator), whatever waits is forgotten: its owners may be
+ * gone already. NULL is fine. */
 void work_door_destroy(struct work_door *door, bool crashed);
 
 /* False: too many wait; the job is idle. */

@@ -28,6 +28,10 @@
 
 enum { LISTEN_BACKLOG = 4096, CONTROL_BACKLOG = 64, LISTEN_TRIES = 60, SHARDS_MAX = 256 };
 
+/* Helpers. What computes takes a core from the shards while it does: few, and a queue that is over within
+ * seconds. Who waits for others needs threads, and costs next to nothing. */
+enum { COMPUTE_THREADS_MAX = 2, COMPUTE_LIMIT = 256, PATIENT_THREADS = 8, PATIENT_LIMIT = 1024 };
+
 /* One shard's share of the process, made on the main thread and run on its own. */
 struct worker {
     struct serve *serve;
@@ -378,6 +382,21 @@ static void *worker_main(void *argument)
 
 /* ---- the main thread ------------------------------------------------------------------------ */
 
+static bool start_helpers(struct serve *s)
+{
+    cpu_set_t allowed;
+    bool several = sched_getaffinity(0, sizeof(allowed), &allowed) == 0 && CPU_COUNT(&allowed) > 1;
+
+    s->group.compute =
+        work_pool_create("compute", several ? COMPUTE_THREADS_MAX : 1, COMPUTE_LIMIT);
+    s->group.patient = work_pool_create("patient", PATIENT_THREADS, PATIENT_LIMIT);
+    if (s->group.compute == NULL || s->group.patient == NULL) {
+        main_complain("cannot start a thread");
+        return give_up(s, EX_OSERR);
+    }
+    return true;
+}
+
 static bool start_workers(struct serve *s)
 {
     for (unsigned i = 0; i < s->count; i++) {
@@ -490,6 +509,9 @@ static void finish(struct serve *s)
     }
     if (s->control_fd >= 0)
         io_close_now(s->workers[0].io, s->control_fd);
+    /* Before the rings, whose bells they ring. */
+    work_pool_destroy(s->group.compute);
+    work_pool_destroy(s->group.patient);
     for (unsigned i = 0; s->workers != NULL && i < s->count; i++)
         io_destroy(s->workers[i].io);
     mem_free(s->workers);
@@ -502,7 +524,7 @@ static void run(struct serve *s, const sigset_t *signals)
     struct log_record r;
 
     main_log_start_thread();
-    if (start_workers(s)) {
+    if (start_helpers(s) && start_workers(s)) {
         log_ready(s);
         for (unsigned i = 0; i < s->count; i++)
             (void)sem_post(&s->go);

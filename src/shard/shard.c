@@ -22,6 +22,7 @@ struct shard {
     struct queue queue;
     struct delivery *delivery;
     struct server *server;
+    struct work_door *compute, *patient;
     struct shard_mailbox *inboxes; /* one for each shard that may write to us */
     _Atomic bool asleep;
     bool started;
@@ -113,6 +114,8 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
     if (seed == 0)
         io_entropy(s->o.io, &seed, sizeof(seed));
     wheel_init(&s->wheel, io_now_ms(s->o.io));
+    s->compute = work_door_create(s->group->compute, s->o.io);
+    s->patient = work_door_create(s->group->patient, s->o.io);
     s->dns = s->o.dns_create(s->o.context, s->o.io, &s->wheel, out_error);
     if (s->dns == NULL)
         return false;
@@ -130,6 +133,8 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                              .queue = &s->queue,
                                                              .spool = s->spool,
                                                              .dns = s->dns,
+                                                             .compute = s->compute,
+                                                             .patient = s->patient,
                                                              .shard = s->o.number,
                                                              .shards = s->group->count,
                                                              .seed = seed + 1,
@@ -140,7 +145,9 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                        .io = s->o.io,
                                                        .wheel = &s->wheel,
                                                        .spool = s->spool,
-                                                       .queue = &s->queue});
+                                                       .queue = &s->queue,
+                                                       .compute = s->compute,
+                                                       .patient = s->patient});
     return true;
 }
 
@@ -255,17 +262,24 @@ static bool guest_has_gone(struct shard *s)
     return s->o.guest_idle == NULL || s->o.guest_idle(s->o.context);
 }
 
+/* What helpers have of ours comes back to an owner who then goes on. */
+static bool helpers_idle(const struct shard *s)
+{
+    return work_door_busy(s->compute) == 0 && work_door_busy(s->patient) == 0;
+}
+
 /* A shard whose sessions are gone and whose tasks are home makes no more work for anybody; when all are
  * so far, nothing is on its way between them. */
 static void continue_stop(struct shard *s)
 {
-    if (!s->counted_quiet && server_idle(s->server) && s->queue.out == 0 && guest_has_gone(s)) {
+    if (!s->counted_quiet && server_idle(s->server) && s->queue.out == 0 && helpers_idle(s)
+        && guest_has_gone(s)) {
         s->counted_quiet = true;
         if (atomic_fetch_add(&s->group->quiet, 1) + 1 == s->group->count)
             wake_others(s);
     }
     if (!s->resolver_stopped && atomic_load(&s->group->quiet) == s->group->count
-        && delivery_idle(s->delivery)) {
+        && delivery_idle(s->delivery) && helpers_idle(s)) {
         s->resolver_stopped = true;
         spool_stop(s->spool);
         if (s->o.dns_stop != NULL)
@@ -295,6 +309,12 @@ static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
     return a_ms < b_ms ? a_ms : b_ms;
 }
 
+/* Helpers have given something back. */
+static bool has_jobs(const struct shard *s)
+{
+    return work_door_has_work(s->compute) || work_door_has_work(s->patient);
+}
+
 uint64_t shard_pass(struct shard *s)
 {
     uint64_t next_ms;
@@ -304,6 +324,8 @@ uint64_t shard_pass(struct shard *s)
     if (!s->stopping && atomic_load_explicit(&s->group->stop, memory_order_relaxed))
         begin_stop(s);
     read_letters(s);
+    work_door_step(s->compute);
+    work_door_step(s->patient);
     server_step(s->server);
     if (s->started)
         queue_step(&s->queue);
@@ -317,7 +339,7 @@ uint64_t shard_pass(struct shard *s)
         next_ms = earlier(next_ms, io_now_ms(s->o.io) + MAILBOX_FULL_MS);
     if (s->group->pass_over != NULL)
         s->group->pass_over();
-    if (server_has_work(s->server) || (s->started && queue_has_work(&s->queue)))
+    if (server_has_work(s->server) || (s->started && queue_has_work(&s->queue)) || has_jobs(s))
         return 0;
     return next_ms;
 }
@@ -358,10 +380,12 @@ void shard_rest(struct shard *s)
 {
     spool_stop(s->spool);
     for (;;) {
+        work_door_step(s->compute);
+        work_door_step(s->patient);
         spool_step(s->spool);
-        if (spool_idle(s->spool))
+        if (spool_idle(s->spool) && helpers_idle(s))
             return;
-        (void)io_wait(s->o.io, spool_next_ms(s->spool));
+        (void)io_wait(s->o.io, has_jobs(s) ? 0 : spool_next_ms(s->spool));
     }
 }
 
@@ -393,6 +417,8 @@ void shard_destroy(struct shard *s, bool crashed)
     delivery_destroy(s->delivery, crashed);
     if (s->dns != NULL) /* the simulated one, after a crash: it has no part in io */
         dns_destroy(s->dns);
+    work_door_destroy(s->compute, crashed);
+    work_door_destroy(s->patient, crashed);
     for (unsigned i = 0; i < s->group->count; i++) {
         if (crashed)
             discard_letters(&s->inboxes[i]);
@@ -428,6 +454,16 @@ struct queue *shard_queue(struct shard *s)
     return &s->queue;
 }
 
+struct work_door *shard_compute(struct shard *s)
+{
+    return s->compute;
+}
+
+struct work_door *shard_patient(struct shard *s)
+{
+    return s->patient;
+}
+
 struct shard_group *shard_group_of(struct shard *s)
 {
     return s->group;
@@ -440,7 +476,9 @@ void shard_counters(struct shard *s, struct shard_counters *out)
                                    .queue_out = s->queue.out,
                                    .passes = s->passes,
                                    .posted = s->posted,
-                                   .doorbells = s->doorbells};
+                                   .doorbells = s->doorbells,
+                                   .work_busy = (uint64_t)work_door_busy(s->compute)
+                                                + work_door_busy(s->patient)};
     server_counters(s->server, &out->server);
     delivery_counters(s->delivery, &out->delivery);
     spool_counters(s->spool, &out->spool);

@@ -120,8 +120,13 @@ static void turn(struct world_shard *s)
 void shard_world_start(struct shard_world *w, unsigned shards)
 {
     server_shared_init(&w->shared, w->conf);
-    w->group = (struct shard_group){
-        .conf = w->conf, .shared = &w->shared, .count = shards, .shards = w->table};
+    w->helpers = work_pool_create("helpers", 0, WORLD_JOBS);
+    w->group = (struct shard_group){.conf = w->conf,
+                                    .shared = &w->shared,
+                                    .count = shards,
+                                    .compute = w->helpers,
+                                    .patient = w->helpers,
+                                    .shards = w->table};
     for (unsigned i = 0; i < shards; i++)
         create(w, i);
     open_all(w);
@@ -179,6 +184,7 @@ void shard_world_stop(struct shard_world *w, uint64_t most_ms)
         shard_destroy(w->shards[i].shard, false);
     for (unsigned i = 0; i < w->group.count; i++)
         io_destroy(w->shards[i].io);
+    work_pool_destroy(w->helpers);
     server_shared_finish(&w->shared);
     w->group.count = 0;
 }

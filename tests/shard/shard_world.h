@@ -11,7 +11,7 @@
 #include "io_sim.h"
 #include "shard.h"
 
-enum { WORLD_SHARDS = 3, WORLD_SITES = 8 };
+enum { WORLD_SHARDS = 3, WORLD_SITES = 8, WORLD_JOBS = 100 };
 
 struct world_shard {
     struct shard_world *world;
@@ -29,6 +29,7 @@ struct shard_world {
     struct dns_sim_zone *zone;
     struct server_shared shared;
     struct shard_group group;
+    struct work_pool *helpers; /* of all kinds; without threads */
     struct shard *table[WORLD_SHARDS];
     struct world_shard shards[WORLD_SHARDS];
     uint64_t recovered;

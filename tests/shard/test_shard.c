@@ -238,6 +238,49 @@ START_TEST(a_stop_waits_for_the_guest)
 }
 END_TEST
 
+/* ---- helpers -------------------------------------------------------------------------------- */
+
+/* Something slow with many parts, each a job. */
+struct errand {
+    struct work_job job;
+    unsigned left;
+};
+
+static void errand_run(struct work_job *job)
+{
+    container_of(job, struct errand, job)->left--;
+}
+
+static void errand_done(struct work_job *job)
+{
+    struct errand *e = container_of(job, struct errand, job);
+
+    ck_assert(!world.shards[0].done);
+    if (e->left > 0)
+        ck_assert(work_submit(job->door, job));
+}
+
+/* The shards' own passes bring it home, and a stop waits for it. */
+START_TEST(helpers_work_for_a_shard_and_it_waits_for_them)
+{
+    struct errand errands[2] = {{{.run = errand_run, .done = errand_done}, 50},
+                                {{.run = errand_run, .done = errand_done}, 70}};
+    struct shard_counters counters;
+
+    begin(1 + (unsigned)_i, 1);
+    shard_world_run_ms(&world, 1000);
+    ck_assert(work_submit(shard_compute(world.shards[0].shard), &errands[0].job));
+    ck_assert(work_submit(shard_patient(world.shards[0].shard), &errands[1].job));
+    shard_counters(world.shards[0].shard, &counters);
+    ck_assert_uint_eq(counters.work_busy, 2);
+    ck_assert_uint_eq(errands[0].left, 50);
+    shard_world_stop(&world, 1000);
+    ck_assert_uint_eq(errands[0].left, 0);
+    ck_assert_uint_eq(errands[1].left, 0);
+    shard_world_finish(&world);
+}
+END_TEST
+
 Suite *shard_suite(void)
 {
     Suite *s = suite_create("shard");
@@ -254,6 +297,7 @@ Suite *shard_suite(void)
     tcase_add_loop_test(stop, tasks_cross_and_come_home, 0, WORLD_SHARDS);
     tcase_add_loop_test(stop, a_stop_brings_tasks_home, 0, WORLD_SHARDS);
     tcase_add_loop_test(stop, a_stop_waits_for_the_guest, 0, WORLD_SHARDS);
+    tcase_add_loop_test(stop, helpers_work_for_a_shard_and_it_waits_for_them, 0, WORLD_SHARDS);
     suite_add_tcase(s, stop);
     return s;
 }

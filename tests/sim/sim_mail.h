@@ -135,7 +135,7 @@ void model_check(struct world *w);
 
 enum incident { INCIDENT_STOP, INCIDENT_CRASH, INCIDENT_KILL, INCIDENT_OPERATOR, INCIDENT_COUNT };
 
-enum { CLIENTS_MAX = 6, SINKS = 3, SHARDS_MAX = 3, INCIDENTS_MAX = 8 };
+enum { CLIENTS_MAX = 6, SINKS = 3, SHARDS_MAX = 3, INCIDENTS_MAX = 8, JOBS_MAX = 256 };
 
 /* Chances in 10,000. */
 struct sink_weather {
@@ -215,8 +215,9 @@ struct mx {
     struct shard_group group;
     struct shard *table[SHARDS_MAX];
     struct mx_shard shards[SHARDS_MAX];
-    struct wheel_timer boot; /* on the world's station */
-    uint64_t recovered;      /* messages, at the last start */
+    struct work_pool *helpers; /* of all kinds; without threads */
+    struct wheel_timer boot;   /* on the world's station */
+    uint64_t recovered;        /* messages, at the last start */
     uint64_t boots, boots_failed;
     uint64_t recovery_ops; /* file ops of the second start */
     uint64_t checkpoints, compacted_bytes, recycled;

@@ -114,6 +114,7 @@ static void shards_destroy(struct world *w, bool crashed)
         shard_destroy(mx->shards[i].shard, crashed);
     for (unsigned i = 0; i < mx->group.count && !crashed; i++)
         io_destroy(mx->shards[i].io);
+    work_pool_destroy(mx->helpers);
     server_shared_finish(&mx->shared);
     mx->group.count = 0;
     mx->state = MX_DOWN;
@@ -231,8 +232,13 @@ void mx_boot(struct world *w)
     if (mx->boots++ == 0)
         count = w->plan.shards;
     server_shared_init(&mx->shared, w->conf);
-    mx->group = (struct shard_group){
-        .conf = w->conf, .shared = &mx->shared, .count = count, .shards = mx->table};
+    mx->helpers = work_pool_create("helpers", 0, JOBS_MAX);
+    mx->group = (struct shard_group){.conf = w->conf,
+                                     .shared = &mx->shared,
+                                     .count = count,
+                                     .compute = mx->helpers,
+                                     .patient = mx->helpers,
+                                     .shards = mx->table};
     for (unsigned i = 0; i < count; i++)
         shard_prepare(w, i);
     doomed = doom(w);
