@@ -57,7 +57,7 @@ void conf_secret_load(struct conf_load *load)
             load_password(load, (struct conf_route *)&conf->routes[i]);
 }
 
-void conf_secret_wipe(struct conf *conf)
+void conf_secret_wipe(const struct conf *conf)
 {
     for (size_t i = 0; i < conf->route_count; i++) {
         struct slice *password = &((struct conf_route *)&conf->routes[i])->auth.password;

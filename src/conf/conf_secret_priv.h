@@ -7,6 +7,6 @@
 /* Reads the password files of routes. A file that group or others may read is an error. */
 void conf_secret_load(struct conf_load *load);
 /* Overwrites what was read. */
-void conf_secret_wipe(struct conf *conf);
+void conf_secret_wipe(const struct conf *conf);
 
 #endif
