@@ -60,7 +60,7 @@ void conf_secret_load(struct conf_load *load)
 void conf_secret_wipe(const struct conf *conf)
 {
     for (size_t i = 0; i < conf->route_count; i++) {
-        struct slice *password = &((struct conf_route *)&conf->routes[i])->auth.password;
+        const struct slice *password = &conf->routes[i].auth.password;
 
         if (password->len > 0)
             explicit_bzero((void *)(uintptr_t)password->data, password->len);
