@@ -68,6 +68,8 @@ struct queue_options {
 
 void queue_init(struct queue *q, const struct queue_options *options);
 void queue_set_spool(struct queue *q, struct spool *spool);
+/* Retries are as this says from now on; it lives as long as it is the queue's. */
+void queue_set_conf(struct queue *q, const struct conf *conf);
 void queue_finish(struct queue *q); /* frees the entries; the messages stay in the spool */
 
 /* A message that has just become stable, or was recovered. Sets message->owner. */

@@ -21,9 +21,8 @@ struct server_clients;
 /* What the shards have in common, touched once a connection: how many there are in total, at each
  * listener and from each client. Atomic counters, no lock. */
 struct server_shared {
-    const struct conf *conf;
     _Atomic uint64_t connections;
-    _Atomic uint64_t *by_listener; /* conf->listener_count of them */
+    _Atomic uint64_t *by_listener; /* as many as the configuration of the start has */
     struct server_clients *clients;
 };
 
@@ -42,8 +41,14 @@ struct server_counters {
     uint64_t bytes_in;          /* bodies */
 };
 
-struct server_options {
+/* What a reload exchanges: the configuration, and what was made of the files that it names. The parts
+ * have counted references; the server takes its own. */
+struct server_settings {
     const struct conf *conf;
+};
+
+struct server_options {
+    struct server_settings settings;
     struct server_shared *shared;
     struct io *io;
     struct wheel *wheel;
@@ -54,8 +59,12 @@ struct server_options {
 
 struct server;
 struct server *server_create(const struct server_options *options);
-/* Accepts on a listening socket, which it takes over; `listener` is its index in conf. */
+/* Accepts on a listening socket, which it takes over; `listener` is its index in the conf that the
+ * server was created with. */
 void server_listen(struct server *s, int fd, size_t listener);
+/* From now on sessions begin with these settings; those that are open keep theirs. A listener keeps its
+ * addresses, and all that it has if its name is gone from the configuration. */
+void server_reload(struct server *s, const struct server_settings *settings);
 /* End of a pass: sessions whose turn was over go on. */
 void server_step(struct server *s);
 /* server_step() would do something now. */

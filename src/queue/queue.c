@@ -29,6 +29,11 @@ void queue_set_spool(struct queue *q, struct spool *spool)
     q->spool = spool;
 }
 
+void queue_set_conf(struct queue *q, const struct conf *conf)
+{
+    q->conf = conf;
+}
+
 static void entry_free(struct queue_entry *e)
 {
     struct queue *q = e->queue;

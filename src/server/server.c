@@ -7,12 +7,9 @@
 /* Beyond this many clients that are being told 421, new ones are just closed. */
 enum { TURNED_AWAY_MAX = 256 };
 
-/* Without a message taken: enough for those who check addresses by RCPT and RSET, not for ever. */
-enum { IDLE_COMMANDS_MAX = 10000 };
-
 void server_shared_init(struct server_shared *shared, const struct conf *conf)
 {
-    *shared = (struct server_shared){.conf = conf};
+    *shared = (struct server_shared){0};
     shared->by_listener = mem_calloc(conf->listener_count, sizeof(*shared->by_listener));
     shared->clients = server_clients_create(conf->limits.connections);
 }
@@ -56,23 +53,10 @@ static void connection_accepted(struct net_listener *net, int fd)
 void server_listen(struct server *s, int fd, size_t listener)
 {
     struct server_listener *l = mem_zalloc(sizeof(*l));
-    const struct conf *conf = s->o.conf;
 
     l->server = s;
     l->index = listener;
-    l->conf = &conf->listeners[listener];
-    l->smtp = (struct smtp_server_options){
-        .hostname = conf->hostname,
-        .extensions = SMTP_EXT_SERVER,
-        .message_size_max = l->conf->message_size,
-        .recipients_max = (uint32_t)l->conf->recipients,
-        .errors_max = (uint32_t)conf->limits.errors,
-        .idle_commands_max = IDLE_COMMANDS_MAX,
-        .messages_max = (uint32_t)conf->limits.messages_per_connection,
-        .bare_newline = l->conf->bare_newline == CONF_BARE_NEWLINE_REJECT
-                            ? SMTP_BARE_NEWLINE_REJECT
-                            : SMTP_BARE_NEWLINE_NORMALIZE,
-    };
+    l->terms = server_terms_create(&s->o.settings, listener);
     list_push_back(&s->listeners, &l->node);
     net_listener_start(&l->net, s->o.io, s->o.wheel, fd, connection_accepted);
 }
@@ -133,7 +117,12 @@ void server_destroy(struct server *s, bool crashed)
     if (wheel_timer_is_set(&s->stop_timer))
         wheel_cancel(s->o.wheel, &s->stop_timer);
     LIST_EACH_SAFE(&s->listeners, node)
-    mem_free(container_of(node, struct server_listener, node));
+    {
+        struct server_listener *l = container_of(node, struct server_listener, node);
+
+        server_terms_unref(l->terms);
+        mem_free(l);
+    }
     pool_finish(&s->session_pool);
     pool_finish(&s->transaction_pool);
     mem_free(s);

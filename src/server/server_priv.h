@@ -10,12 +10,24 @@
 #include "server.h"
 #include "server_clients_priv.h"
 
+/* server_terms.c: what the sessions of a listener serve by. Immutable; each session refers to those that
+ * it began with, so that a reload is felt by new ones only. */
+struct server_terms {
+    uint32_t refs;
+    const struct conf *conf; /* a reference */
+    const struct conf_listener *listener;
+    struct smtp_server_options smtp;
+};
+
+struct server_terms *server_terms_create(const struct server_settings *settings, size_t listener);
+struct server_terms *server_terms_ref(struct server_terms *t);
+void server_terms_unref(struct server_terms *t); /* NULL is fine */
+
 struct server_listener {
     struct net_listener net;
     struct server *server;
-    size_t index; /* in conf */
-    const struct conf_listener *conf;
-    struct smtp_server_options smtp;
+    size_t index; /* in server_shared */
+    struct server_terms *terms;
     struct list node;
 };
 
@@ -63,6 +75,7 @@ struct session {
     struct list runnable;
     struct server_listener *listener;
     struct server *server;
+    struct server_terms *terms;
     struct transaction *tx; /* NULL between messages */
     uint64_t id;
     uint64_t progress_ms; /* the client's last command, or last piece of a body */

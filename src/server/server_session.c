@@ -38,6 +38,7 @@ static void session_free(struct session *s)
     list_remove(&s->node);
     list_remove(&s->runnable);
     mem_free(s->helo);
+    server_terms_unref(s->terms);
     pool_put(&server->session_pool, s);
 }
 
@@ -285,7 +286,7 @@ static const struct smtp_reply *enter_counts(struct session *s)
     static const struct smtp_reply too_many_of_yours =
         SMTP_REPLY_INIT(421, 4, 7, 0, "Too many connections from your address");
     struct server_shared *shared = s->server->o.shared;
-    const struct conf_listener *listener = s->listener->conf;
+    const struct conf_listener *listener = s->terms->listener;
     _Atomic uint64_t *at_listener = &shared->by_listener[s->listener->index];
     const struct smtp_reply *refusal = NULL;
 
@@ -318,7 +319,7 @@ static void turn_away(struct session *s, const struct smtp_reply *reply, const c
     log_begin(&r, LOG_INFO, "session-refused");
     log_id(&r, "session", s->id);
     log_ip(&r, "client", &s->client.ip);
-    log_slice(&r, "listener", s->listener->conf->name);
+    log_slice(&r, "listener", s->terms->listener->name);
     log_slice(&r, "reply", reply->text);
     log_end(&r);
     smtp_server_close(&s->smtp, reply, net_conn_out(&s->conn));
@@ -336,15 +337,16 @@ void session_begin(struct server_listener *listener, int fd)
 
     s->server = server;
     s->listener = listener;
+    s->terms = server_terms_ref(listener->terms);
     s->id = server->next_session++;
-    s->client = (struct policy_client){.conf = server->o.conf, .listener = listener->conf};
+    s->client = (struct policy_client){.conf = s->terms->conf, .listener = s->terms->listener};
     list_init(&s->node);
     list_init(&s->runnable);
     list_push_back(&server->sessions, &s->node);
     wheel_timer_init(&s->timer, session_expired);
     server->counters.sessions_total++;
     net_conn_init(&s->conn, server->o.io, fd, conn_ready, conn_closed);
-    smtp_server_init(&s->smtp, &listener->smtp);
+    smtp_server_init(&s->smtp, &s->terms->smtp);
     s->progress_ms = io_now_ms(server->o.io);
     if (io_addresses(server->o.io, fd, NULL, &peer) < 0
         || !io_addr_to_ip(&peer, &s->client.ip, &port)) {

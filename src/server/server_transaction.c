@@ -254,7 +254,7 @@ static void envelope_facts(const struct session *s, struct buf *out)
     ip_format(&s->client.ip, ip);
     id_to_text(s->id, session);
     (void)buf_printf(out, "client=%s\nhelo=%s\nlistener=%.*s\nsession=%s\n", ip, s->helo,
-                     SLICE_ARG(s->listener->conf->name), session);
+                     SLICE_ARG(s->terms->listener->name), session);
 }
 
 void transaction_commit(struct session *s)

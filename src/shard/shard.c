@@ -140,7 +140,7 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                              .seed = seed + 1,
                                                              .post = post_task,
                                                              .context = s});
-    s->server = server_create(&(struct server_options){.conf = s->conf,
+    s->server = server_create(&(struct server_options){.settings = {.conf = s->conf},
                                                        .shared = s->group->shared,
                                                        .io = s->o.io,
                                                        .wheel = &s->wheel,

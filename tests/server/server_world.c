@@ -74,7 +74,13 @@ static void dispatch(void *context, struct queue_entry *e)
 
 /* ---- the world ------------------------------------------------------------------------------ */
 
-static struct conf *load(const char *more)
+#define CONF_BASE                                                                       \
+    "hostname = \"mx.example\" spool = \"/spool\" spool_segment = \"1M\"\n"             \
+    "listener \"in\" { address = {\"10.0.0.1:25\"} role = mx message_size = 100000 }\n" \
+    "domain \"one.example\" { to = \"discard\" }\n"                                     \
+    "domain \"shut.example\" { to = \"reject:moved away\" }\n"
+
+static struct conf *load(const char *base, const char *more)
 {
     char path[] = "/tmp/server-conf-XXXXXX";
     struct conf_errors errors = {0};
@@ -83,13 +89,7 @@ static struct conf *load(const char *more)
     FILE *file = fdopen(fd, "w");
 
     ck_assert_ptr_nonnull(file);
-    (void)fprintf(
-        file,
-        "hostname = \"mx.example\" spool = \"/spool\" spool_segment = \"1M\"\n"
-        "listener \"in\" { address = {\"10.0.0.1:25\"} role = mx message_size = 100000 }\n"
-        "domain \"one.example\" { to = \"discard\" }\n"
-        "domain \"shut.example\" { to = \"reject:moved away\" }\n%s\n",
-        more);
+    (void)fprintf(file, "%s%s\n", base, more);
     (void)fclose(file);
     ck_assert_msg(conf_load(path, &conf, &errors), "%s", errors.count ? errors.items[0].text : "");
     conf_errors_finish(&errors);
@@ -127,7 +127,7 @@ void server_world_open(struct server_world *w, const struct sim_options *options
     char ip[16];
     int fd;
 
-    *w = (struct server_world){.conf = load(conf), .spool_bytes_max = spool_bytes_max};
+    *w = (struct server_world){.conf = load(CONF_BASE, conf), .spool_bytes_max = spool_bytes_max};
     w->sim = sim_create(1, options != NULL ? options : &defaults);
     w->machine = sim_machine_create(w->sim, "10.0.0.1");
     for (int i = 0; i < CLIENT_HOSTS; i++) {
@@ -136,7 +136,7 @@ void server_world_open(struct server_world *w, const struct sim_options *options
     }
     open_spool(w);
     server_shared_init(&w->shared, w->conf);
-    w->server = server_create(&(struct server_options){.conf = w->conf,
+    w->server = server_create(&(struct server_options){.settings = {.conf = w->conf},
                                                        .shared = &w->shared,
                                                        .io = w->io,
                                                        .wheel = &w->wheel,
@@ -146,6 +146,16 @@ void server_world_open(struct server_world *w, const struct sim_options *options
     fd = io_listen(w->io, &addr, 0, 64);
     ck_assert_int_ge(fd, 0);
     server_listen(w->server, fd, 0);
+}
+
+void server_world_reload(struct server_world *w, const char *conf)
+{
+    struct conf *before = w->conf;
+
+    w->conf = load(conf, "");
+    server_reload(w->server, &(struct server_settings){.conf = w->conf});
+    queue_set_conf(&w->queue, w->conf);
+    conf_free(before);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)

@@ -42,6 +42,8 @@ struct server_world {
 /* `conf` is added to a small configuration: limits, mostly. */
 void server_world_open(struct server_world *w, const struct sim_options *options, const char *conf,
                        uint64_t spool_bytes_max);
+/* Another configuration, a whole one, for the server; the queue keeps its own. */
+void server_world_reload(struct server_world *w, const char *conf);
 /* Stops and gives everything back; the clients have been closed. */
 void server_world_close(struct server_world *w);
 

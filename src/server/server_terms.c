@@ -1,0 +1,73 @@
+/* server_terms: what sessions serve by, and its exchange while they run. */
+#include "base_mem.h"
+#include "server_priv.h"
+
+/* Without a message taken: enough for those who check addresses by RCPT and RSET, not for ever. */
+enum { IDLE_COMMANDS_MAX = 10000 };
+
+struct server_terms *server_terms_create(const struct server_settings *settings, size_t listener)
+{
+    struct server_terms *t = mem_zalloc(sizeof(*t));
+    const struct conf *conf = conf_ref(settings->conf);
+    const struct conf_listener *l = &conf->listeners[listener];
+
+    t->refs = 1;
+    t->conf = conf;
+    t->listener = l;
+    t->smtp = (struct smtp_server_options){
+        .hostname = conf->hostname,
+        .extensions = SMTP_EXT_SERVER,
+        .message_size_max = l->message_size,
+        .recipients_max = (uint32_t)l->recipients,
+        .errors_max = (uint32_t)conf->limits.errors,
+        .idle_commands_max = IDLE_COMMANDS_MAX,
+        .messages_max = (uint32_t)conf->limits.messages_per_connection,
+        .bare_newline = l->bare_newline == CONF_BARE_NEWLINE_REJECT ? SMTP_BARE_NEWLINE_REJECT
+                                                                    : SMTP_BARE_NEWLINE_NORMALIZE,
+    };
+    return t;
+}
+
+struct server_terms *server_terms_ref(struct server_terms *t)
+{
+    ASSERT(t->refs > 0);
+    t->refs++;
+    return t;
+}
+
+void server_terms_unref(struct server_terms *t)
+{
+    if (t == NULL)
+        return;
+    ASSERT(t->refs > 0);
+    if (--t->refs > 0)
+        return;
+    conf_free(t->conf);
+    mem_free(t);
+}
+
+/* Listeners are known by their names. One that the new configuration has no more goes on as it was. */
+static bool find_listener(const struct conf *conf, struct slice name, size_t *out_index)
+{
+    for (size_t i = 0; i < conf->listener_count; i++) {
+        if (slice_equal(conf->listeners[i].name, name)) {
+            *out_index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+void server_reload(struct server *s, const struct server_settings *settings)
+{
+    LIST_EACH(&s->listeners, node)
+    {
+        struct server_listener *l = container_of(node, struct server_listener, node);
+        size_t index;
+
+        if (!find_listener(settings->conf, l->terms->listener->name, &index))
+            continue;
+        server_terms_unref(l->terms);
+        l->terms = server_terms_create(settings, index);
+    }
+}
