@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tap import main  # noqa: E402  (tests/tap.py)
 
 from .case import Case  # noqa: E402
-from .dns import (GARBAGE, NXDOMAIN, REFUSED, SERVFAIL, TIMEOUT, TRUNCATE,  # noqa: E402
+from .certs import Authority, Pair, openssl  # noqa: E402
+from .dns import (GARBAGE, NXDOMAIN, REFUSED, SECURE, SERVFAIL, TIMEOUT, TRUNCATE,  # noqa: E402
                   DnsServer)
 from .dsn import Dsn  # noqa: E402
 from .load import Load, Prober, numbered, token_of  # noqa: E402
@@ -20,14 +21,15 @@ from .paths import (BUILD, MAILRING, ROOT, SANITIZED, VECTORS, free_port,  # noq
                     loopback_address)
 from .postfix import Postfix  # noqa: E402
 from .server import Died, Server, render  # noqa: E402
-from .smtp import (Client, Closed, Reply, crlf, sample, send_message, split_trace,  # noqa: E402
+from .smtp import (Client, Closed, Reply, any_certificate, crlf, sample, send_message, split_trace,  # noqa: E402
                    stuff)
 from .wait import Late, wait_for  # noqa: E402
 
 __all__ = [
-    'BUILD', 'Case', 'Client', 'Closed', 'DROP', 'Died', 'DnsServer', 'Dsn', 'Endless', 'GARBAGE', 'Late', 'Load', 'Prober', 'numbered', 'token_of',
-    'MAILRING', 'Maildir', 'NXDOMAIN', 'NextHop', 'Pieces', 'Postfix', 'REFUSED', 'RESET', 'ROOT', 'Reply',
-    'SANITIZED', 'SERVFAIL', 'STALL', 'Server', 'TIMEOUT', 'TRUNCATE', 'VECTORS', 'as_wire',
-    'crlf', 'free_port', 'loopback_address', 'main', 'render', 'sample', 'send_message', 'split_trace',
-    'stuff', 'times', 'wait_for',
+    'Authority', 'BUILD', 'Case', 'Client', 'Closed', 'DROP', 'Died', 'DnsServer', 'Dsn', 'Endless',
+    'GARBAGE', 'Late', 'Load', 'MAILRING', 'Maildir', 'NXDOMAIN', 'NextHop', 'Pair', 'Pieces', 'Postfix',
+    'Prober', 'REFUSED', 'RESET', 'ROOT', 'Reply', 'SANITIZED', 'SECURE', 'SERVFAIL', 'STALL', 'Server',
+    'TIMEOUT', 'TRUNCATE', 'VECTORS', 'any_certificate', 'as_wire', 'crlf', 'free_port', 'loopback_address',
+    'main', 'numbered', 'openssl', 'render', 'sample', 'send_message', 'split_trace', 'stuff', 'times',
+    'token_of', 'wait_for',
 ]

@@ -8,6 +8,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from .certs import Authority
 from .dns import DnsServer
 from .nexthop import NextHop
 from .paths import MAILRING, SANITIZED
@@ -60,6 +61,13 @@ class Case(unittest.TestCase):
         hop = NextHop(answers, **options)
         self.addCleanup(hop.close)
         return hop
+
+    @property
+    def authority(self):
+        """A CA of the test's own."""
+        if not hasattr(self, '_authority'):
+            self._authority = Authority(self.directory / 'ca')
+        return self._authority
 
     def dns_server(self, zone, **options):
         dns = DnsServer(zone, **options)

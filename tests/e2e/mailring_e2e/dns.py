@@ -6,7 +6,9 @@
                      'broken.test': SERVFAIL, 'silent.test': TIMEOUT})
 
 A name that is not there does not exist. A value may be a function of (name, type, how often asked) that gives one of
-these. CNAME: 'other.name', followed within the zone. TRUNCATE on UDP says: ask again by TCP.
+these. CNAME: 'other.name', followed within the zone. TRUNCATE on UDP says: ask again by TCP. TXT: texts; TLSA:
+(usage, selector, matching, octets). A name with SECURE: True is signed: the answer has the AD bit if every name on
+the way is, and the query asked for it (AD or DO); 'secure' of the server says the same for all names.
 """
 
 import socket
@@ -17,10 +19,11 @@ from collections import Counter
 
 from .paths import free_port
 
-TYPES = {'A': 1, 'NS': 2, 'CNAME': 5, 'SOA': 6, 'PTR': 12, 'MX': 15, 'TXT': 16, 'AAAA': 28}
+TYPES = {'A': 1, 'NS': 2, 'CNAME': 5, 'SOA': 6, 'PTR': 12, 'MX': 15, 'TXT': 16, 'AAAA': 28, 'TLSA': 52}
 NAMES = {number: name for name, number in TYPES.items()}
 NXDOMAIN, SERVFAIL, REFUSED, TIMEOUT, GARBAGE, TRUNCATE = (
     'NXDOMAIN', 'SERVFAIL', 'REFUSED', 'TIMEOUT', 'GARBAGE', 'TRUNCATE')
+SECURE = 'SECURE'
 CODES = {NXDOMAIN: 3, SERVFAIL: 2, REFUSED: 5}
 
 
@@ -37,13 +40,18 @@ def encode_data(kind, value):
     if kind == 'MX':
         return struct.pack('!H', value[0]) + encode_name(value[1])
     if kind == 'TXT':
-        return bytes((len(value),)) + value.encode()
+        octets = value.encode()
+        return b''.join(bytes((len(octets[n:n + 255]),)) + octets[n:n + 255]
+                        for n in range(0, len(octets) or 1, 255))
+    if kind == 'TLSA':
+        return bytes(value[:3]) + value[3]
     return encode_name(value)
 
 
 class DnsServer:
-    def __init__(self, zone, address='127.0.0.1', ttl=60):
+    def __init__(self, zone, address='127.0.0.1', ttl=60, secure=False):
         self.zone = zone
+        self.secure = secure
         self.ttl = ttl
         self.address = address
         self.queries = []         # (name, type, 'udp' or 'tcp', when)
@@ -99,6 +107,11 @@ class DnsServer:
                 if answer:
                     sock.sendall(struct.pack('!H', len(answer)) + answer)
 
+    @staticmethod
+    def _has_do(additional):
+        """An OPT record with the DO bit (RFC 6891 6.1.3)."""
+        return additional[:3] == b'\0\0\x29' and len(additional) >= 9 and bool(additional[7] & 0x80)
+
     def _answer(self, query, via):
         number, flags, questions = struct.unpack('!HHH', query[:6])
         at, labels = 12, []
@@ -107,11 +120,15 @@ class DnsServer:
             at += 1 + query[at]
         kind = NAMES.get(struct.unpack('!H', query[at + 1:at + 3])[0], 'other')
         question, name = query[12:at + 5], '.'.join(labels)
+        wants_ad = bool(flags & 0x0020) or self._has_do(query[at + 5:])
+        secure = True
         self.queries.append((name, kind, via, time.monotonic()))
         self._asked[name, kind] += 1
 
         def reply(code, records=(), truncated=False):
             flag = 0x8180 | code | (0x0200 if truncated else 0) | (flags & 0x0100)
+            if secure and wants_ad and code in (0, 3):
+                flag |= 0x0020
             return (struct.pack('!HHHHHH', number, flag, 1, len(records), 0, 0) + question
                     + b''.join(encode_name(owner)
                                + struct.pack('!HHIH', TYPES[k], 1, self.ttl, len(data)) + data
@@ -124,6 +141,7 @@ class DnsServer:
                 value = value(name, kind, self._asked[name, kind])
             if isinstance(value, dict) and kind in value and not isinstance(value[kind], list):
                 value = value[kind]          # a word for this type alone
+            secure = secure and (self.secure or isinstance(value, dict) and value.get(SECURE, False))
             if value == TIMEOUT:
                 return None
             if value == GARBAGE:

@@ -3,15 +3,21 @@
 
     hop = NextHop({'rcpt': times(2, '450 4.2.1 not now'), 'dot': lambda event: DROP})
 
-Stages: connect, ehlo, helo, mail, rcpt, data, bdat, body (some of the body has come), dot (all of it), rset, noop,
+Stages: connect, ehlo, starttls, helo, auth, mail, rcpt, data, bdat, body (some of the body has come), dot (all of it), rset, noop,
 quit. What happens at a stage is None (the proper reply), text (without the CRLF at its end), octets (sent as they
 are), DROP, RESET, STALL, Endless(octets), Pieces(text), a list of these in
 turn, or a function of the Event that returns one of them. The reply's first digit decides what it
 means: a recipient answered with 2 is accepted, a body after 3 is read, a message is taken with 2.
+
+With `tls` (an ssl.SSLContext) STARTTLS is offered, or with implicit=True spoken from the start. `Connection.tls` is
+then the version, `.sni` what was asked for (set by a sni_callback of ours), `.resumed`. A stage `handshake` may DROP
+or RESET instead, or send octets. With `users` ({name: password}) AUTH PLAIN and LOGIN are offered.
 """
 
+import base64
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -74,6 +80,9 @@ class Connection:
     closed: float = 0.0
     commands: list = field(default_factory=list)
     messages: int = 0
+    tls: str = ''             # "TLSv1.3"; '' in the clear
+    resumed: bool = False
+    user: str = ''            # who logged in
 
     @property
     def verbs(self):
@@ -104,7 +113,15 @@ class NextHop:
     was answered was not a proper reply; `orphans`: bodies that came although no recipient stood."""
 
     def __init__(self, answers=None, *, address='127.0.0.1', port=0,
-                 extensions=('PIPELINING', '8BITMIME', 'SIZE 104857600', 'ENHANCEDSTATUSCODES')):
+                 extensions=('PIPELINING', '8BITMIME', 'SIZE 104857600', 'ENHANCEDSTATUSCODES'),
+                 tls=None, implicit=False, users=None):
+        self.tls = tls
+        self.implicit = implicit
+        self.users = users
+        self.sni = []               # names that clients asked for, in the order of the handshakes
+        self.failed_handshakes = []
+        if tls:
+            tls.sni_callback = lambda _socket, name, _context: self.sni.append(name)
         self.answers = dict(answers or {})
         self.extensions = extensions
         self.messages = []
@@ -262,7 +279,19 @@ class _Session:
                 digit = octets[0] - 48 if octets[:1].isdigit() else 0
         return digit
 
+    def handshake(self):
+        self.answer('handshake', '', '')
+        try:
+            self.socket = self.hop.tls.wrap_socket(self.socket, server_side=True)
+        except (OSError, ssl.SSLError) as error:
+            self.hop.failed_handshakes.append(error)
+            raise _Gone from None
+        self.connection.tls = self.socket.version()
+        self.connection.resumed = bool(self.socket.session_reused)
+
     def serve(self):
+        if self.hop.implicit:
+            self.handshake()
         self.answer('connect', '', '220 next.test ESMTP')
         while True:
             line = self.line().decode('utf-8', 'replace')
@@ -276,9 +305,38 @@ class _Session:
 
     def on_ehlo(self, line):
         rows = ['next.test', *self.hop.extensions]
+        if self.hop.tls and not self.connection.tls:
+            rows.append('STARTTLS')
+        if self.hop.users is not None:
+            rows.append('AUTH PLAIN LOGIN')
         self.forget()
         self.answer('ehlo', line, '\r\n'.join(
             f'250{" " if i == len(rows) - 1 else "-"}{row}' for i, row in enumerate(rows)))
+
+    def on_starttls(self, line):
+        if not self.hop.tls or self.connection.tls:
+            self.answer('starttls', line, '502 5.5.1 no')
+        elif self.answer('starttls', line, '220 2.0.0 go ahead') == 2:
+            if self.buffer:
+                self.hop.errors.append(AssertionError(f'plaintext behind STARTTLS: {bytes(self.buffer)!r}'))
+            self.forget()
+            self.handshake()
+
+    def challenge(self, text):
+        self.socket.sendall(b'334 ' + base64.b64encode(text) + b'\r\n')
+        return base64.b64decode(self.line())
+
+    def on_auth(self, line):
+        words = line.split()
+        if words[1].upper() == 'PLAIN':
+            answer = base64.b64decode(words[2]) if len(words) > 2 else self.challenge(b'')
+            _, user, password = answer.decode().split('\0')
+        else:
+            user = (base64.b64decode(words[2]) if len(words) > 2 else self.challenge(b'Username:')).decode()
+            password = self.challenge(b'Password:').decode()
+        good = self.hop.users is not None and self.hop.users.get(user) == password
+        if self.answer('auth', line, '235 2.7.0 welcome' if good else '535 5.7.8 wrong') == 2:
+            self.connection.user = user
 
     def on_helo(self, line):
         self.forget()

@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """An SMTP client for octet-exact scripts, and what messages need on their way."""
 
+import base64
 import re
 import socket
+import ssl
 import struct
 
 TRACE_FIELDS = (b'return-path', b'delivered-to', b'x-original-to', b'received')
+
+
+def any_certificate():
+    """A context that verifies nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class Closed(ConnectionError):
@@ -40,12 +50,16 @@ class Reply:
 class Client:
     """Sends octets, expects replies. `greet` says EHLO after the greeting."""
 
-    def __init__(self, port, host='127.0.0.1', *, source=None, timeout=20.0, greet=True):
+    def __init__(self, port, host='127.0.0.1', *, source=None, timeout=20.0, greet=True, tls=None,
+                 name=None):
+        """tls: an ssl.SSLContext, for TLS from the first byte; name: for SNI and verification."""
         self.socket = socket.create_connection(
             (host, port), timeout, source_address=(source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b''
         self.extensions = {}
+        if tls:
+            self.wrap(tls, name)
         if greet:
             self.expect(220)
             self.ehlo()
@@ -98,6 +112,23 @@ class Client:
         octets = line if isinstance(line, bytes) else line.encode()
         self.send(octets + b'\r\n')
         return self.expect(codes, repr(line[:100]))
+
+    def wrap(self, context=None, name=None, session=None):
+        """TLS over the connection. Without a context: any certificate."""
+        self.socket = (context or any_certificate()).wrap_socket(
+            self.socket, server_hostname=name, session=session)
+
+    def starttls(self, context=None, name=None, session=None):
+        self.command('STARTTLS', 220)
+        if self.buffer:
+            raise AssertionError(f'behind the 220: {self.buffer!r}')
+        self.wrap(context, name, session)
+        return self.ehlo()
+
+    def login(self, user, password, codes=235):
+        """AUTH PLAIN."""
+        octets = f'\0{user}\0{password}'.encode()
+        return self.command('AUTH PLAIN ' + base64.b64encode(octets).decode(), codes)
 
     def ehlo(self, name='client.test'):
         reply = self.command(f'EHLO {name}', 250)
