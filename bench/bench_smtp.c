@@ -41,6 +41,10 @@ static void take(struct slice in)
         case SMTP_BODY: checksum += server.body.len; break;
         case SMTP_REPLIED:
         case SMTP_RESET:
+        case SMTP_STARTTLS:
+        case SMTP_AUTH:
+        case SMTP_AUTH_RESPONSE:
+        case SMTP_AUTH_CANCEL:
         case SMTP_QUIT:
         case SMTP_CLOSE: UNREACHABLE();
         }

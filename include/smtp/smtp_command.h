@@ -36,6 +36,10 @@ enum smtp_body { SMTP_BODY_7BIT, SMTP_BODY_8BITMIME };
 struct smtp_params {
     uint64_t size; /* SIZE=, RFC 1870; 0: not given */
     enum smtp_body body;
+    bool require_tls; /* REQUIRETLS, RFC 8689 */
+    struct slice
+        auth; /* AUTH=, RFC 4954 5: xtext, or "<>"; data NULL: not given. Who it names is the
+                          word of the peer, and worth as much */
 };
 
 enum smtp_params_result {
@@ -48,5 +52,8 @@ enum smtp_params_result {
 /* The parameters of `verb` (MAIL or RCPT) that the extensions in the set allow. */
 enum smtp_params_result smtp_params_parse(enum smtp_verb verb, uint32_t extensions,
                                           struct slice text, struct smtp_params *out);
+
+/* xtext (RFC 3461 4), which well-formed AUTH= is, as the octets that it means. */
+bool smtp_xtext_decode(struct slice text, struct buf *out);
 
 #endif

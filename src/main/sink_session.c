@@ -161,6 +161,10 @@ static bool take_intent(struct sink_session *s, enum smtp_intent intent)
         answer(s, SINK_DOT);
         return true;
     case SMTP_RESET: s->in_message = false; return true;
+    case SMTP_STARTTLS:
+    case SMTP_AUTH:
+    case SMTP_AUTH_RESPONSE:
+    case SMTP_AUTH_CANCEL: break; /* not offered */
     case SMTP_QUIT: session_close(s, false); return false;
     case SMTP_CLOSE: session_close(s, true); return false;
     }

@@ -191,6 +191,10 @@ static enum step session_intent(struct session *s, enum smtp_intent intent)
             transaction_refused(s, s->smtp.data_refusal);
         transaction_end(s);
         return STEP_AGAIN;
+    case SMTP_STARTTLS:
+    case SMTP_AUTH:
+    case SMTP_AUTH_RESPONSE:
+    case SMTP_AUTH_CANCEL: break; /* not offered */
     case SMTP_QUIT: session_close(s, "quit", false); return STEP_AGAIN;
     case SMTP_CLOSE: session_close(s, "too many errors or messages", true); return STEP_AGAIN;
     }

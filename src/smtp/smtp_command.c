@@ -76,6 +76,59 @@ static bool param_body(struct slice value, struct smtp_params *out)
     return true;
 }
 
+/* RFC 8689 3: no value. */
+static bool param_require_tls(struct slice value, struct smtp_params *out)
+{
+    out->require_tls = true;
+    return value.len == 0;
+}
+
+static int hex_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* One octet off the front of an xtext; -1: it is none. */
+static int take_xtext(struct slice *text)
+{
+    uint8_t c = text->data[0];
+    int high, low;
+
+    if (c < 33 || c > 126 || c == '=')
+        return -1;
+    slice_advance(text, 1);
+    if (c != '+')
+        return c;
+    if (text->len < 2)
+        return -1;
+    high = hex_digit(text->data[0]);
+    low = hex_digit(text->data[1]);
+    slice_advance(text, 2);
+    return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
+bool smtp_xtext_decode(struct slice text, struct buf *out)
+{
+    while (text.len > 0) {
+        int octet = take_xtext(&text);
+
+        if (octet < 0)
+            return false;
+        (void)buf_append_byte(out, (uint8_t)octet);
+    }
+    return !out->overflow;
+}
+
+/* RFC 4954 5 */
+static bool param_auth(struct slice value, struct smtp_params *out)
+{
+    out->auth = value;
+    while (value.len > 0)
+        if (take_xtext(&value) < 0)
+            return false;
+    return out->auth.len > 0;
+}
+
 static const struct {
     const char *keyword;
     enum smtp_verb verb;
@@ -84,6 +137,8 @@ static const struct {
 } params[] = {
     {"SIZE", SMTP_VERB_MAIL, SMTP_EXT_SIZE, param_size},
     {"BODY", SMTP_VERB_MAIL, SMTP_EXT_8BITMIME, param_body},
+    {"AUTH", SMTP_VERB_MAIL, SMTP_EXT_AUTH, param_auth},
+    {"REQUIRETLS", SMTP_VERB_MAIL, SMTP_EXT_REQUIRETLS, param_require_tls},
 };
 
 static bool is_keyword_byte(uint8_t c, bool first)

@@ -6,9 +6,10 @@ enum { LINE_SIZE_MAX = 2048, LINE_SIZE_MIN = 512 };
 
 void smtp_server_init(struct smtp_server *s, const struct smtp_server_options *options)
 {
-    ASSERT((options->extensions & ~(uint32_t)SMTP_EXT_SERVER) == 0);
+    ASSERT((options->extensions & ~(uint32_t)(SMTP_EXT_SERVER | SMTP_EXT_SERVER_SECURE)) == 0);
     ASSERT(options->line_max == 0 || options->line_max >= LINE_SIZE_MIN);
     *s = (struct smtp_server){.options = options, .state = SERVER_COMMAND};
+    s->mechanisms = options->mechanisms_clear;
 }
 
 void smtp_server_say(struct smtp_server *s, const struct smtp_reply *reply, struct buf *out)
@@ -61,7 +62,9 @@ void smtp_server_greet(struct smtp_server *s, struct buf *out)
 void smtp_server_close(struct smtp_server *s, const struct smtp_reply *reply, struct buf *out)
 {
     ASSERT(reply->code == 421 || reply->code == 554);
-    if (s->state != SERVER_CLOSED && s->state != SERVER_QUIT)
+    if (s->state == SERVER_SECURING)
+        s->state = SERVER_CLOSED; /* plain words would land in the handshake */
+    else if (s->state != SERVER_CLOSED && s->state != SERVER_QUIT)
         (void)smtp_server_hang_up(s, reply, out);
 }
 
@@ -88,16 +91,36 @@ static bool discard_line(struct smtp_server *s, struct slice *in)
     return false;
 }
 
+/* How much may come without a line end. Of a command's name enough is always there to know. */
+static size_t line_max(const struct smtp_server *s, struct slice in)
+{
+    size_t most = s->options->line_max != 0 ? s->options->line_max : LINE_SIZE_MAX;
+    bool login = s->state == SERVER_AUTH
+                 || ((smtp_server_offers(s) & SMTP_EXT_AUTH) && !s->authenticated
+                     && slice_starts_nocase(in, SLICE_LITERAL("AUTH ")));
+
+    return login && most < SMTP_AUTH_LINE_MAX ? SMTP_AUTH_LINE_MAX : most;
+}
+
+static enum smtp_intent complain(struct smtp_server *s, const struct smtp_reply *reply,
+                                 struct buf *out)
+{
+    if (s->state == SERVER_AUTH)
+        return smtp_server_auth_void(s, reply, out);
+    smtp_server_say(s, reply, out);
+    return SMTP_REPLIED;
+}
+
 /* A line that is none. Its one reply is given at once: a client that ends lines with LF alone would
  * otherwise wait for ever. But only CRLF ends it (RFC 5321 2.3.8): were the rest looked at, a relay
  * that passes LF on could be made to say commands that its user wrote. */
-static enum smtp_intent bad_line(struct smtp_server *s, struct slice *in, struct buf *out)
+static enum smtp_intent bad_line(struct smtp_server *s, struct slice *in,
+                                 const struct smtp_reply *reply, struct buf *out)
 {
-    SAY(s, out, 500, 5, 5, 2, "Line too long, or not ended by CRLF alone");
     s->discarding = true;
     s->discard_cr = false;
     (void)discard_line(s, in); /* what is missing comes later */
-    return SMTP_REPLIED;
+    return complain(s, reply, out);
 }
 
 /* The first byte of a TLS ClientHello and the like. No line end may ever come, so do not wait. */
@@ -108,9 +131,13 @@ static bool is_binary(uint8_t c)
 
 static enum smtp_intent take_line(struct smtp_server *s, struct slice *in, struct buf *out)
 {
-    size_t line_max = s->options->line_max != 0 ? s->options->line_max : LINE_SIZE_MAX;
+    static const struct smtp_reply no_line =
+        SMTP_REPLY_INIT(500, 5, 5, 2, "Line too long, or not ended by CRLF alone");
+    static const struct smtp_reply too_long =
+        SMTP_REPLY_INIT(500, 5, 5, 6, "Authentication exchange line is too long");
     struct slice line;
     ptrdiff_t lf;
+    size_t most;
 
     if (s->discarding && !discard_line(s, in))
         return SMTP_NEED_INPUT;
@@ -120,32 +147,40 @@ static enum smtp_intent take_line(struct smtp_server *s, struct slice *in, struc
         slice_advance(in, in->len);
         return HANG_UP(s, out, 554, 5, 5, 1, "This is SMTP");
     }
-    lf = slice_find(slice_head(*in, line_max), '\n');
-    if (lf < 0 && in->len < line_max)
+    most = line_max(s, *in);
+    lf = slice_find(slice_head(*in, most), '\n');
+    if (lf < 0 && in->len < most)
         return SMTP_NEED_INPUT;
     s->command_seen = true;
     if (lf < 0)
-        return bad_line(s, in, out);
+        return bad_line(s, in, most == SMTP_AUTH_LINE_MAX ? &too_long : &no_line, out);
     line = slice_head(*in, (size_t)lf);
     if (lf == 0 || in->data[lf - 1] != '\r') {
         slice_advance(in, (size_t)lf + 1);
-        return bad_line(s, in, out);
+        return bad_line(s, in, &no_line, out);
     }
     line.len--;
     slice_advance(in, (size_t)lf + 1);
     if (slice_find(line, '\r') >= 0 || slice_find(line, 0) >= 0) {
-        SAY(s, out, 500, 5, 5, 2, "Bare CR or NUL in a command");
-        return SMTP_REPLIED;
+        return complain(s, &SMTP_REPLY(500, 5, 5, 2, "Bare CR or NUL in a command"), out);
     }
-    return smtp_server_command(s, line, out);
+    if (s->state != SERVER_AUTH)
+        return smtp_server_command(s, line, out);
+    if (slice_equal(line, SLICE_LITERAL("*")))
+        return complain(s, &SMTP_REPLY(501, 5, 7, 0, "Authentication cancelled"), out);
+    if (line.len > SMTP_AUTH_RESPONSE_MAX)
+        return complain(s, &too_long, out);
+    return smtp_server_auth_line(s, line);
 }
 
 enum smtp_intent smtp_server_next(struct smtp_server *s, struct slice *in, struct buf *out)
 {
     ASSERT(s->pending == 0); /* answered */
     switch ((enum smtp_server_state)s->state) {
-    case SERVER_COMMAND: return take_line(s, in, out);
+    case SERVER_COMMAND:
+    case SERVER_AUTH: return take_line(s, in, out);
     case SERVER_DATA: return smtp_server_data(s, in, out);
+    case SERVER_SECURING: break; /* what is in the clear now is not for us */
     case SERVER_QUIT: return SMTP_QUIT;
     case SERVER_CLOSED: return SMTP_CLOSE;
     }
@@ -162,7 +197,8 @@ void smtp_server_refuse_data(struct smtp_server *s, const struct smtp_reply *rep
 
 static void answer_helo(struct smtp_server *s, const struct smtp_reply *reply, struct buf *out)
 {
-    struct smtp_capabilities offer = {s->options->extensions, s->options->message_size_max};
+    struct smtp_capabilities offer = {.extensions = smtp_server_offers(s),
+                                      .size_max = s->options->message_size_max};
 
     if (reply != NULL && smtp_reply_class(reply) != 2) {
         s->extended = s->extended_before; /* "MUST stay in the same state" (RFC 5321 4.1.4) */
@@ -172,7 +208,7 @@ static void answer_helo(struct smtp_server *s, const struct smtp_reply *reply, s
     s->helo_given = true;
     smtp_server_reset(s);
     if (s->extended) {
-        (void)smtp_capabilities_format(&offer, s->options->hostname, out);
+        (void)smtp_capabilities_format(&offer, s->options->hostname, s->mechanisms, out);
     } else {
         (void)buf_append_str(out, "250 ");
         (void)buf_append_slice(out, s->options->hostname);
@@ -224,10 +260,24 @@ void smtp_server_answer(struct smtp_server *s, const struct smtp_reply *reply, s
             out);
         return;
     case SMTP_END_DATA: answer_end(s, reply, out); return;
+    case SMTP_STARTTLS:
+        if (yes)
+            s->state = SERVER_SECURING;
+        smtp_server_say(s, reply != NULL ? reply : &SMTP_REPLY(220, 2, 0, 0, "Ready to start TLS"),
+                        out);
+        return;
+    case SMTP_AUTH:
+    case SMTP_AUTH_RESPONSE:
+        s->authenticated = yes;
+        s->state = SERVER_COMMAND;
+        smtp_server_say(
+            s, reply != NULL ? reply : &SMTP_REPLY(235, 2, 7, 0, "Authentication succeeded"), out);
+        return;
     case SMTP_NEED_INPUT:
     case SMTP_REPLIED:
     case SMTP_BODY:
     case SMTP_RESET:
+    case SMTP_AUTH_CANCEL:
     case SMTP_QUIT:
     case SMTP_CLOSE: break; /* nothing was asked */
     }

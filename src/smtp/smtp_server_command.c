@@ -81,8 +81,9 @@ static bool take_path(struct smtp_server *s, const char *word, unsigned flags,
 static bool take_params(struct smtp_server *s, enum smtp_verb verb, struct slice text,
                         struct buf *out)
 {
-    /* After HELO no extension is in force (RFC 5321 2.2.1). */
-    uint32_t extensions = s->extended ? s->options->extensions : 0;
+    /* After HELO no extension is in force (RFC 5321 2.2.1). REQUIRETLS in the clear has its own answer. */
+    uint32_t extensions =
+        s->extended ? smtp_server_offers(s) | (s->options->extensions & SMTP_EXT_REQUIRETLS) : 0;
 
     switch (smtp_params_parse(verb, extensions, text, &s->params)) {
     case SMTP_PARAMS_OK: return true;
@@ -108,6 +109,10 @@ static enum smtp_intent on_mail(struct smtp_server *s, struct slice argument, st
         return SMTP_REPLIED;
     if (size_max != 0 && s->params.size > size_max) {
         SAY(s, out, 552, 5, 3, 4, "Message too big"); /* RFC 1870 6.1 */
+        return SMTP_REPLIED;
+    }
+    if (s->params.require_tls && !s->tls_active) { /* RFC 8689 4.1: never on a promise */
+        SAY(s, out, 530, 5, 7, 10, "REQUIRETLS needs TLS");
         return SMTP_REPLIED;
     }
     return smtp_server_ask(s, SMTP_CHECK_MAIL);
@@ -167,8 +172,19 @@ static enum smtp_intent on_vrfy(struct smtp_server *s, struct slice argument, st
 
 static enum smtp_intent on_help(struct smtp_server *s, struct slice argument, struct buf *out)
 {
+    static const char *const words[] = {
+        "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT",
+        "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT STARTTLS",
+        "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT AUTH",
+        "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT STARTTLS AUTH",
+    };
+    uint32_t offers = smtp_server_offers(s);
+    struct smtp_reply reply = SMTP_REPLY(214, 2, 0, 0, "");
+
     (void)argument;
-    SAY(s, out, 214, 2, 0, 0, "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT");
+    reply.text =
+        slice_str(words[((offers & SMTP_EXT_STARTTLS) != 0) + 2 * ((offers & SMTP_EXT_AUTH) != 0)]);
+    smtp_server_say(s, &reply, out);
     return SMTP_REPLIED;
 }
 
@@ -208,25 +224,34 @@ static const struct {
     uint32_t extension;
     bool needs_helo;
     bool no_argument;
-    bool idle; /* brings no message nearer: counted */
+    bool idle;       /* brings no message nearer: counted */
+    bool clear;      /* also where TLS is required and not there */
+    bool needs_auth; /* where a login is required */
 } commands[] = {
-    [SMTP_VERB_UNKNOWN] = {.handle = on_unknown},
-    [SMTP_VERB_EHLO] = {.handle = on_ehlo, .idle = true},
-    [SMTP_VERB_HELO] = {.handle = on_helo, .idle = true},
-    [SMTP_VERB_MAIL] = {.handle = on_mail, .needs_helo = true, .idle = true},
+    [SMTP_VERB_UNKNOWN] = {.handle = on_unknown, .clear = true},
+    [SMTP_VERB_EHLO] = {.handle = on_ehlo, .idle = true, .clear = true},
+    [SMTP_VERB_HELO] = {.handle = on_helo, .idle = true, .clear = true},
+    [SMTP_VERB_MAIL] = {.handle = on_mail, .needs_helo = true, .idle = true, .needs_auth = true},
     [SMTP_VERB_RCPT] = {.handle = on_rcpt, .needs_helo = true},
     [SMTP_VERB_DATA] = {.handle = on_data, .needs_helo = true, .no_argument = true},
-    [SMTP_VERB_RSET] = {.handle = on_rset, .no_argument = true, .idle = true},
-    [SMTP_VERB_NOOP] = {.handle = on_noop, .idle = true},
-    [SMTP_VERB_VRFY] = {.handle = on_vrfy, .idle = true},
-    [SMTP_VERB_EXPN] = {.handle = on_unimplemented},
-    [SMTP_VERB_HELP] = {.handle = on_help, .idle = true},
-    [SMTP_VERB_QUIT] = {.handle = on_quit, .no_argument = true},
-    [SMTP_VERB_STARTTLS] = {.handle = on_unimplemented, .extension = SMTP_EXT_STARTTLS},
-    [SMTP_VERB_AUTH] = {.handle = on_unimplemented, .extension = SMTP_EXT_AUTH},
-    [SMTP_VERB_BDAT] = {.handle = on_unimplemented, .extension = SMTP_EXT_CHUNKING},
-    [SMTP_VERB_ETRN] = {.handle = on_unimplemented},
-    [SMTP_VERB_FOREIGN] = {.handle = on_foreign},
+    [SMTP_VERB_RSET] = {.handle = on_rset, .no_argument = true, .idle = true, .clear = true},
+    [SMTP_VERB_NOOP] = {.handle = on_noop, .idle = true, .clear = true},
+    [SMTP_VERB_VRFY] = {.handle = on_vrfy, .idle = true, .needs_auth = true},
+    [SMTP_VERB_EXPN] = {.handle = on_unimplemented, .clear = true},
+    [SMTP_VERB_HELP] = {.handle = on_help, .idle = true, .clear = true},
+    [SMTP_VERB_QUIT] = {.handle = on_quit, .no_argument = true, .clear = true},
+    [SMTP_VERB_STARTTLS] = {.handle = smtp_server_on_starttls,
+                            .extension = SMTP_EXT_STARTTLS,
+                            .no_argument = true,
+                            .idle = true,
+                            .clear = true},
+    [SMTP_VERB_AUTH] = {.handle = smtp_server_on_auth,
+                        .extension = SMTP_EXT_AUTH,
+                        .needs_helo = true,
+                        .idle = true},
+    [SMTP_VERB_BDAT] = {.handle = on_unimplemented, .extension = SMTP_EXT_CHUNKING, .clear = true},
+    [SMTP_VERB_ETRN] = {.handle = on_unimplemented, .clear = true},
+    [SMTP_VERB_FOREIGN] = {.handle = on_foreign, .clear = true},
 };
 _Static_assert(ARRAY_LEN(commands) == SMTP_VERB_COUNT, "a row for each verb");
 
@@ -244,12 +269,20 @@ enum smtp_intent smtp_server_command(struct smtp_server *s, struct slice line, s
     }
     if (commands[verb].extension & ~s->options->extensions)
         return on_unimplemented(s, argument, out);
+    if (s->options->tls_required && !s->tls_active && !commands[verb].clear) {
+        SAY(s, out, 530, 5, 7, 0, "Must issue a STARTTLS command first"); /* RFC 3207 4 */
+        return SMTP_REPLIED;
+    }
     if (commands[verb].needs_helo && !s->helo_given) {
         SAY(s, out, 503, 5, 5, 1, "EHLO or HELO first");
         return SMTP_REPLIED;
     }
     if (commands[verb].no_argument && argument.len > 0) {
         SAY(s, out, 501, 5, 5, 4, "No argument allowed");
+        return SMTP_REPLIED;
+    }
+    if (commands[verb].needs_auth && s->options->auth_required && !s->authenticated) {
+        SAY(s, out, 530, 5, 7, 0, "Authentication required"); /* RFC 4954 6 */
         return SMTP_REPLIED;
     }
     return commands[verb].handle(s, argument, out);

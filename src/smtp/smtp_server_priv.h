@@ -4,7 +4,14 @@
 
 #include "smtp_server.h"
 
-enum smtp_server_state { SERVER_COMMAND, SERVER_DATA, SERVER_QUIT, SERVER_CLOSED };
+enum smtp_server_state {
+    SERVER_COMMAND,
+    SERVER_DATA,
+    SERVER_AUTH,     /* the next line answers a challenge */
+    SERVER_SECURING, /* 220 to STARTTLS was said; nothing is, until TLS is active */
+    SERVER_QUIT,
+    SERVER_CLOSED,
+};
 
 /* Appends a reply and counts it if it is an error. */
 void smtp_server_say(struct smtp_server *s, const struct smtp_reply *reply, struct buf *out);
@@ -18,6 +25,18 @@ enum smtp_intent smtp_server_hang_up(struct smtp_server *s, const struct smtp_re
 /* Waits for the caller's answer. */
 enum smtp_intent smtp_server_ask(struct smtp_server *s, enum smtp_intent intent);
 void smtp_server_reset(struct smtp_server *s);
+
+/* A set of enum smtp_extension: what EHLO announces in the present state. */
+uint32_t smtp_server_offers(const struct smtp_server *s);
+
+enum smtp_intent smtp_server_on_starttls(struct smtp_server *s, struct slice argument,
+                                         struct buf *out);
+enum smtp_intent smtp_server_on_auth(struct smtp_server *s, struct slice argument, struct buf *out);
+/* A whole line that answers a challenge, without its CRLF. */
+enum smtp_intent smtp_server_auth_line(struct smtp_server *s, struct slice line);
+/* Says the reply, and that ends the exchange. */
+enum smtp_intent smtp_server_auth_void(struct smtp_server *s, const struct smtp_reply *reply,
+                                       struct buf *out);
 
 /* One whole command line, without its CRLF. */
 enum smtp_intent smtp_server_command(struct smtp_server *s, struct slice line, struct buf *out);

@@ -30,6 +30,22 @@ static const struct smtp_reply *judge(const struct smtp_address *a)
     return a->local.len > 2 ? &no : a->local.len == 2 ? &later : &bye;
 }
 
+static void log_in(struct run *r, bool first)
+{
+    static const struct smtp_reply wrong = SMTP_REPLY_INIT(535, 5, 7, 8, "Wrong");
+    struct smtp_server *s = &r->server;
+
+    ASSERT(!s->authenticated && buf_len(&r->body) == 0);
+    ASSERT(s->tls_active || slice_equal(s->mechanism, SLICE_LITERAL("LOGIN")));
+    ASSERT(s->response.len <= SMTP_AUTH_RESPONSE_MAX);
+    if (first && !s->has_response)
+        smtp_server_challenge(s, SLICE_LITERAL(""), &r->out);
+    else if (s->response.len > 2)
+        smtp_server_challenge(s, SLICE_LITERAL("bW9yZQ=="), &r->out);
+    else
+        smtp_server_answer(s, s->response.len == 2 ? &wrong : NULL, &r->out);
+}
+
 static bool handle(struct run *r, enum smtp_intent intent)
 {
     static const struct smtp_reply taken = SMTP_REPLY_INIT(250, 2, 0, 0, "Taken");
@@ -54,6 +70,14 @@ static bool handle(struct run *r, enum smtp_intent intent)
         smtp_server_answer(s, &taken, &r->out);
         return true;
     case SMTP_RESET: buf_clear(&r->body); return true;
+    case SMTP_STARTTLS:
+        ASSERT(buf_len(&r->body) == 0 && !s->tls_active);
+        smtp_server_answer(s, NULL, &r->out);
+        smtp_server_secured(s);
+        return true;
+    case SMTP_AUTH:
+    case SMTP_AUTH_RESPONSE: log_in(r, intent == SMTP_AUTH); return true;
+    case SMTP_AUTH_CANCEL: ASSERT(!s->authenticated); return true;
     case SMTP_QUIT:
     case SMTP_CLOSE: r->ended = true; return false;
     }
@@ -88,7 +112,7 @@ static void run(struct run *r, const struct smtp_server_options *options, struct
             ASSERT(buf_len(&r->out) + buf_len(&r->body)
                    <= out_before + REPLY_MAX + (before - pending.len) + 2);
         } while (more);
-        ASSERT(r->ended || pending.len < options->line_max);
+        ASSERT(r->ended || pending.len < SMTP_AUTH_LINE_MAX);
         slice_advance(&in, shown - pending.len);
         shown = pending.len;
     }
@@ -109,6 +133,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     options.message_size_max = data[0] & 2 ? 100 : 0;
     options.messages_max = data[0] & 4 ? 2 : 0;
     options.extensions = data[0] & 8 ? 0 : options.extensions;
+    if (data[0] & 16) {
+        options.extensions |= SMTP_EXT_SERVER_SECURE;
+        options.mechanisms = SLICE_LITERAL("PLAIN LOGIN");
+        options.mechanisms_clear = data[0] & 32 ? SLICE_LITERAL("LOGIN") : SLICE_NULL;
+        options.tls_required = data[0] & 64;
+        options.auth_required = data[0] & 128;
+    }
     run(&whole, &options, slice_of(data + 2, size - 2), size);
     run(&cut, &options, slice_of(data + 2, size - 2), (size_t)data[1] + 1);
     ASSERT(slice_equal(buf_slice(&whole.out), buf_slice(&cut.out)));

@@ -10,6 +10,7 @@ struct dialog {
     struct buf body;
     bool refuse_data;
     bool full;
+    bool later;
 };
 
 static void forget(struct dialog *d)
@@ -46,10 +47,54 @@ static void check_path(struct dialog *d, const char *separator)
             ck_assert(buf_append_str(&d->envelope, " 8BITMIME"));
         if (s->params.size != 0)
             ck_assert(buf_printf(&d->envelope, " SIZE=%llu", (unsigned long long)s->params.size));
+        if (s->params.require_tls)
+            ck_assert(buf_append_str(&d->envelope, " REQUIRETLS"));
+        if (s->params.auth.data != NULL)
+            ck_assert(buf_printf(&d->envelope, " AUTH=%.*s", SLICE_ARG(s->params.auth)));
         d->refuse_data |= slice_equal(s->path.local, SLICE_LITERAL("dataless"));
         d->full |= slice_equal(s->path.local, SLICE_LITERAL("full"));
     }
     smtp_server_answer(s, reply, d->out);
+}
+
+static void check_login(struct dialog *d, bool first)
+{
+    static const struct smtp_reply no = SMTP_REPLY_INIT(535, 5, 7, 8, "Wrong");
+    static const struct smtp_reply later = SMTP_REPLY_INIT(454, 4, 7, 0, "Not now");
+    static const struct smtp_reply shut = SMTP_REPLY_INIT(421, 4, 3, 2, "Shutting down");
+    struct smtp_server *s = &d->server;
+    bool empty = s->response.len == 0;
+
+    ck_assert(!s->authenticated);
+    if (first)
+        ck_assert(buf_printf(d->out, "{auth %.*s", SLICE_ARG(s->mechanism)));
+    if (!first)
+        ck_assert(buf_printf(d->out, "{%.*s", SLICE_ARG(s->response)));
+    else if (s->has_response)
+        ck_assert(buf_printf(d->out, " %.*s", empty ? 1 : (int)s->response.len,
+                             empty ? "=" : (const char *)s->response.data));
+    ck_assert(buf_append_str(d->out, "}\n"));
+    if (slice_equal(s->response, SLICE_LITERAL("yes")))
+        smtp_server_answer(s, NULL, d->out);
+    else if (slice_equal(s->response, SLICE_LITERAL("no")))
+        smtp_server_answer(s, &no, d->out);
+    else if (slice_equal(s->response, SLICE_LITERAL("later")))
+        smtp_server_answer(s, &later, d->out);
+    else if (slice_equal(s->response, SLICE_LITERAL("shut")))
+        smtp_server_answer(s, &shut, d->out);
+    else
+        smtp_server_challenge(s, slice_str(first ? "" : "bW9yZQ=="), d->out);
+}
+
+static void start_tls(struct dialog *d)
+{
+    static const struct smtp_reply later = SMTP_REPLY_INIT(454, 4, 7, 0, "Not now");
+
+    smtp_server_answer(&d->server, d->later ? &later : NULL, d->out);
+    if (d->later)
+        return;
+    (void)buf_append_str(d->out, "{tls}\n");
+    smtp_server_secured(&d->server);
 }
 
 static void take_message(struct dialog *d)
@@ -82,6 +127,7 @@ static bool handle(struct dialog *d, enum smtp_intent intent)
             smtp_server_answer(s, &evil, d->out);
         } else {
             forget(d);
+            d->later = slice_equal(s->helo, SLICE_LITERAL("later"));
             smtp_server_answer(s, NULL, d->out);
         }
         return true;
@@ -101,6 +147,10 @@ static bool handle(struct dialog *d, enum smtp_intent intent)
         forget(d);
         (void)buf_append_str(d->out, "{void}\n");
         return true;
+    case SMTP_STARTTLS: start_tls(d); return true;
+    case SMTP_AUTH: check_login(d, true); return true;
+    case SMTP_AUTH_RESPONSE: check_login(d, false); return true;
+    case SMTP_AUTH_CANCEL: (void)buf_append_str(d->out, "{cancel}\n"); return true;
     case SMTP_QUIT: (void)buf_append_str(d->out, "{quit}\n"); return false;
     case SMTP_CLOSE: (void)buf_append_str(d->out, "{close}\n"); return false;
     }
@@ -138,7 +188,8 @@ void dialog_run(const struct smtp_server_options *options, struct slice input, s
             more = handle(&d, intent);
         } while (more);
         if (d.server.state == 0 && options->line_max != 0)
-            ck_assert_uint_lt(f.pending.len, options->line_max);
+            ck_assert_uint_lt(f.pending.len,
+                              options->mechanisms.len > 0 ? SMTP_AUTH_LINE_MAX : options->line_max);
     }
     buf_finish(&d.envelope);
     buf_finish(&d.body);

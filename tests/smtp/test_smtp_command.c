@@ -57,11 +57,23 @@ static const struct {
     {"X-Y", SMTP_EXT_SIZE, SMTP_PARAMS_UNKNOWN, 0, SMTP_BODY_7BIT},
     {"X=a=b", SMTP_EXT_SIZE, SMTP_PARAMS_SYNTAX, 0, SMTP_BODY_7BIT},
     {"X=\xc3\xbc", SMTP_EXT_SIZE, SMTP_PARAMS_SYNTAX, 0, SMTP_BODY_7BIT},
+    {"REQUIRETLS", SMTP_EXT_SIZE, SMTP_PARAMS_UNKNOWN, 0, SMTP_BODY_7BIT},
+    {"REQUIRETLS SIZE=3", SMTP_EXT_SIZE | SMTP_EXT_REQUIRETLS, SMTP_PARAMS_OK, 3, SMTP_BODY_7BIT},
+    {"REQUIRETLS=YES", SMTP_EXT_REQUIRETLS, SMTP_PARAMS_VALUE, 0, SMTP_BODY_7BIT},
+    {"AUTH=<>", SMTP_EXT_AUTH, SMTP_PARAMS_OK, 0, SMTP_BODY_7BIT},
+    {"AUTH=<>", SMTP_EXT_SIZE, SMTP_PARAMS_UNKNOWN, 0, SMTP_BODY_7BIT},
+    {"AUTH=e+3Dmc2@example.com", SMTP_EXT_AUTH, SMTP_PARAMS_OK, 0, SMTP_BODY_7BIT},
+    {"AUTH=e+3dmc2@example.com", SMTP_EXT_AUTH, SMTP_PARAMS_VALUE, 0, SMTP_BODY_7BIT},
+    {"AUTH=e+3", SMTP_EXT_AUTH, SMTP_PARAMS_VALUE, 0, SMTP_BODY_7BIT},
+    {"AUTH=e+", SMTP_EXT_AUTH, SMTP_PARAMS_VALUE, 0, SMTP_BODY_7BIT},
+    {"AUTH", SMTP_EXT_AUTH, SMTP_PARAMS_VALUE, 0, SMTP_BODY_7BIT},
+    {"AUTH=", SMTP_EXT_AUTH, SMTP_PARAMS_SYNTAX, 0, SMTP_BODY_7BIT},
+    {"AUTH=a@b AUTH=a@b", SMTP_EXT_AUTH, SMTP_PARAMS_SYNTAX, 0, SMTP_BODY_7BIT},
 };
 
 START_TEST(test_params)
 {
-    struct smtp_params out = {7, SMTP_BODY_8BITMIME};
+    struct smtp_params out = {.size = 7, .body = SMTP_BODY_8BITMIME};
 
     ck_assert_int_eq(smtp_params_parse(SMTP_VERB_MAIL, params[_i].extensions,
                                        feed_guard(slice_str(params[_i].text)), &out),
@@ -94,6 +106,41 @@ START_TEST(test_capabilities)
 }
 END_TEST
 
+START_TEST(test_mechanisms)
+{
+    struct smtp_capabilities c = {0};
+
+    smtp_capabilities_parse_line(&c, SLICE_LITERAL("AUTH"));
+    ck_assert_uint_eq(c.extensions, SMTP_EXT_AUTH);
+    ck_assert_uint_eq(c.mechanisms, 0);
+    smtp_capabilities_parse_line(&c, SLICE_LITERAL("auth=login"));
+    ck_assert_uint_eq(c.mechanisms, SMTP_MECHANISM_LOGIN);
+    smtp_capabilities_parse_line(&c, SLICE_LITERAL("AUTH  PLAIN GSSAPI  scram-sha-256 PLAINER "));
+    ck_assert_uint_eq(c.mechanisms,
+                      SMTP_MECHANISM_LOGIN | SMTP_MECHANISM_PLAIN | SMTP_MECHANISM_SCRAM_SHA_256);
+    smtp_capabilities_parse_line(&c, SLICE_LITERAL("AUTH SCRAM-SHA-256-PLUS XOAUTH2"));
+    ck_assert_uint_eq(c.mechanisms,
+                      SMTP_MECHANISM_LOGIN | SMTP_MECHANISM_PLAIN | SMTP_MECHANISM_SCRAM_SHA_256
+                          | SMTP_MECHANISM_SCRAM_SHA_256_PLUS | SMTP_MECHANISM_XOAUTH2);
+    smtp_capabilities_parse_line(&c, SLICE_LITERAL("AUTHX=PLAIN"));
+    smtp_capabilities_parse_line(&c, SLICE_LITERAL("requiretls"));
+    ck_assert_uint_eq(c.extensions, SMTP_EXT_AUTH | SMTP_EXT_REQUIRETLS);
+}
+END_TEST
+
+START_TEST(test_xtext)
+{
+    struct buf out;
+
+    buf_init(&out, 0);
+    ck_assert(smtp_xtext_decode(SLICE_LITERAL("e+3Dmc2+2B@example.com"), &out));
+    ck_assert(slice_equal(buf_slice(&out), SLICE_LITERAL("e=mc2+@example.com")));
+    ck_assert(!smtp_xtext_decode(SLICE_LITERAL("+4"), &out));
+    ck_assert(!smtp_xtext_decode(SLICE_LITERAL("a b"), &out));
+    buf_finish(&out);
+}
+END_TEST
+
 Suite *smtp_command_suite(void)
 {
     Suite *s = suite_create("smtp_command");
@@ -102,6 +149,8 @@ Suite *smtp_command_suite(void)
     tcase_add_loop_test(t, test_verbs, 0, sizeof(verbs) / sizeof(verbs[0]));
     tcase_add_loop_test(t, test_params, 0, sizeof(params) / sizeof(params[0]));
     tcase_add_test(t, test_capabilities);
+    tcase_add_test(t, test_mechanisms);
+    tcase_add_test(t, test_xtext);
     suite_add_tcase(s, t);
     return s;
 }

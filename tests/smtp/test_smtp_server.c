@@ -246,6 +246,305 @@ static const struct dialog_case normalizing[] = {
     CASE("commands are as strict as ever", "NOOP\nNOOP\r\nNOOP\r\n", GREETING BAD OK),
 };
 
+static void check_options(const struct dialog_case *c, const struct smtp_server_options *options)
+{
+    FEED_EACH_CUT(cut, c->in_len)
+    {
+        struct buf transcript;
+
+        buf_init(&transcript, 0);
+        dialog_run(options, slice_of(c->in, c->in_len), cut, &transcript);
+        ck_assert_msg(slice_equal(buf_slice(&transcript), slice_of(c->out, c->out_len)),
+                      "%s (cut %d at %zu):\n%.*s", c->what, (int)cut.kind, cut.at,
+                      SLICE_ARG(buf_slice(&transcript)));
+        buf_finish(&transcript);
+    }
+}
+
+#define EXTENDED                                                            \
+    "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n" \
+    "250-ENHANCEDSTATUSCODES\r\n"
+#define CLEAR_250   EXTENDED "250 STARTTLS\r\n"
+#define LOGIN_250   EXTENDED "250-STARTTLS\r\n250 AUTH LOGIN\r\n"
+#define SECURE_250  EXTENDED "250-AUTH PLAIN LOGIN\r\n250 REQUIRETLS\r\n"
+#define STARTTLS    "STARTTLS\r\n"
+#define READY       "220 2.0.0 Ready to start TLS\r\n{tls}\n"
+#define TLS         EHLO STARTTLS EHLO
+#define IN_TLS      GREETING CLEAR_250 READY SECURE_250
+#define LOGGED_IN   "235 2.7.0 Authentication succeeded\r\n"
+#define WRONG       "535 5.7.8 Wrong\r\n"
+#define TLS_FIRST   "530 5.7.0 Must issue a STARTTLS command first\r\n"
+#define LOGIN_FIRST "530 5.7.0 Authentication required\r\n"
+#define CANCELLED   "501 5.7.0 Authentication cancelled\r\n{cancel}\n"
+
+/* STARTTLS offered, AUTH under TLS only. */
+static const struct dialog_case secure[] = {
+    CASE("STARTTLS", TLS MAIL "HELP\r\n",
+         IN_TLS MAIL_OK "214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT AUTH\r\n"),
+    CASE("what was said before is forgotten", EHLO STARTTLS MAIL,
+         GREETING CLEAR_250 READY "503 5.5.1 EHLO or HELO first\r\n"),
+    CASE("STARTTLS without EHLO", STARTTLS EHLO, GREETING READY SECURE_250),
+    CASE("STARTTLS with an argument", EHLO "STARTTLS now\r\nHELP\r\n",
+         GREETING CLEAR_250 "501 5.5.4 No argument allowed\r\n"
+                            "214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT "
+                            "STARTTLS\r\n"),
+    CASE("not twice", TLS STARTTLS, IN_TLS "503 5.5.1 TLS is active already\r\n"),
+    CASE("not within a transaction", EHLO MAIL STARTTLS RCPT,
+         GREETING CLEAR_250 MAIL_OK "503 5.5.1 Not within a transaction\r\n" RCPT_OK),
+    CASE("not now", "EHLO later\r\n" STARTTLS MAIL,
+         GREETING CLEAR_250 "454 4.7.0 Not now\r\n" MAIL_OK),
+    CASE("TLS in TLS is noise", EHLO STARTTLS "\x16\x03\x01",
+         GREETING CLEAR_250 READY "554 5.5.1 This is SMTP\r\n{close}\n"),
+    CASE("AUTH in the clear", EHLO "AUTH PLAIN yes\r\nAUTH plain\r\nAUTH CRAM-MD5\r\n",
+         GREETING CLEAR_250 "538 5.7.11 Encryption is needed for this mechanism\r\n"
+                            "538 5.7.11 Encryption is needed for this mechanism\r\n"
+                            "504 5.5.4 Mechanism not known\r\n"),
+    CASE("AUTH before EHLO", "AUTH PLAIN yes\r\n", GREETING "503 5.5.1 EHLO or HELO first\r\n"),
+    CASE("initial response", TLS "AUTH PLAIN yes\r\n" MAIL,
+         IN_TLS "{auth PLAIN yes}\n" LOGGED_IN MAIL_OK),
+    CASE("the list's spelling", TLS "auth\tx\r\nauth plain  yes \r\n",
+         IN_TLS "504 5.5.4 Mechanism not known\r\n{auth PLAIN yes}\n" LOGGED_IN),
+    CASE("challenges", TLS "AUTH LOGIN\r\nuser\r\nyes\r\nNOOP\r\n",
+         IN_TLS "{auth LOGIN}\n334 \r\n{user}\n334 bW9yZQ==\r\n{yes}\n" LOGGED_IN OK),
+    CASE("an empty initial response, and an empty response", TLS "AUTH PLAIN =\r\n\r\n=\r\nyes\r\n",
+         IN_TLS
+         "{auth PLAIN =}\n334 \r\n{}\n334 bW9yZQ==\r\n{=}\n334 bW9yZQ==\r\n{yes}\n" LOGGED_IN),
+    CASE("commands are responses meanwhile", TLS "AUTH LOGIN\r\nQUIT\r\nRSET\r\n*\r\nNOOP\r\n",
+         IN_TLS
+         "{auth LOGIN}\n334 \r\n{QUIT}\n334 bW9yZQ==\r\n{RSET}\n334 bW9yZQ==\r\n" CANCELLED OK),
+    CASE("no, later, and yes",
+         TLS "AUTH PLAIN no\r\nAUTH PLAIN later\r\nAUTH LOGIN\r\nno\r\nAUTH PLAIN yes\r\n",
+         IN_TLS "{auth PLAIN no}\n" WRONG
+                "{auth PLAIN later}\n454 4.7.0 Not now\r\n{auth LOGIN}\n334 \r\n{no}\n" WRONG
+                "{auth PLAIN yes}\n" LOGGED_IN),
+    CASE("421 to a login", TLS "AUTH PLAIN shut\r\nNOOP\r\n",
+         IN_TLS "{auth PLAIN shut}\n421 4.3.2 Shutting down\r\n{close}\n"),
+    CASE("syntax", TLS "AUTH\r\nAUTH PLAIN a b\r\nAUTH PLAIN a\tb\r\nAUTH PLAINS\r\nAUTH PLAI\r\n",
+         IN_TLS "501 5.5.4 Syntax: AUTH mechanism [initial response]\r\n"
+                "501 5.5.4 Syntax: AUTH mechanism [initial response]\r\n"
+                "501 5.5.4 Syntax: AUTH mechanism [initial response]\r\n"
+                "504 5.5.4 Mechanism not known\r\n504 5.5.4 Mechanism not known\r\n"),
+    CASE("one login", TLS "AUTH PLAIN yes\r\nAUTH PLAIN yes\r\n" EHLO "AUTH PLAIN yes\r\n",
+         IN_TLS "{auth PLAIN yes}\n" LOGGED_IN "503 5.5.1 Logged in already\r\n" SECURE_250
+                "503 5.5.1 Logged in already\r\n"),
+    CASE("not within a transaction", TLS MAIL "AUTH PLAIN yes\r\n" RCPT,
+         IN_TLS MAIL_OK "503 5.5.1 Not within a transaction\r\n" RCPT_OK),
+    CASE(
+        "wrong passwords are errors",
+        TLS
+        "AUTH PLAIN no\r\nAUTH PLAIN no\r\nAUTH PLAIN no\r\nAUTH PLAIN no\r\nAUTH LOGIN\r\n*\r\nAUTH PLAIN no\r\n",
+        IN_TLS "{auth PLAIN no}\n" WRONG "{auth PLAIN no}\n" WRONG "{auth PLAIN no}\n" WRONG
+               "{auth PLAIN no}\n" WRONG "{auth LOGIN}\n334 \r\n" CANCELLED
+               "421 4.7.0 Too many errors\r\n{close}\n"),
+    CASE("logins that fail for now are counted too",
+         TLS "AUTH PLAIN later\r\nAUTH PLAIN later\r\nAUTH PLAIN later\r\nAUTH PLAIN later\r\n"
+             "AUTH PLAIN later\r\nAUTH PLAIN later\r\n",
+         IN_TLS "{auth PLAIN later}\n454 4.7.0 Not now\r\n{auth PLAIN later}\n454 4.7.0 Not now\r\n"
+                "{auth PLAIN later}\n454 4.7.0 Not now\r\n{auth PLAIN later}\n454 4.7.0 Not now\r\n"
+                "{auth PLAIN later}\n454 4.7.0 Not now\r\n"
+                "421 4.7.0 Too many commands without a message\r\n{close}\n"),
+    CASE("a response that is no line",
+         TLS "AUTH LOGIN\r\nus\ner\r\nNOOP\r\nAUTH LOGIN\r\nu\rser\r\nNOOP\r\n",
+         IN_TLS "{auth LOGIN}\n334 \r\n" BAD "{cancel}\n" OK "{auth LOGIN}\n334 \r\n"
+                "500 5.5.2 Bare CR or NUL in a command\r\n{cancel}\n" OK),
+    CASE("longer than a command may be", TLS "AUTH PLAIN " A500 A500 "\r\nyes\r\n",
+         IN_TLS "{auth PLAIN " A500 A500 "}\n334 \r\n{yes}\n" LOGGED_IN),
+    CASE("the same as a response",
+         TLS "AUTH LOGIN\r\n" A500 A500 "\r\nyes\r\nNOOP " A500 A500 "\r\n",
+         IN_TLS "{auth LOGIN}\n334 \r\n{" A500 A500 "}\n334 bW9yZQ==\r\n{yes}\n" LOGGED_IN BAD),
+    CASE("AUTH= of MAIL",
+         TLS "MAIL FROM:<a@b> AUTH=e+3D@b\r\n" RCPT DATA DOT "MAIL FROM:<a@b> AUTH=<>\r\n",
+         IN_TLS MAIL_OK RCPT_OK GO "{a@b AUTH=e+3D@b>c@d|}\n" TAKEN MAIL_OK),
+    CASE("AUTH= where no AUTH is offered", EHLO "MAIL FROM:<a@b> AUTH=<>\r\n",
+         GREETING CLEAR_250 "555 5.5.4 Parameter not known\r\n"),
+    CASE("REQUIRETLS",
+         TLS "MAIL FROM:<a@b> REQUIRETLS\r\n" RCPT DATA DOT "MAIL FROM:<a@b> REQUIRETLS=1\r\n",
+         IN_TLS MAIL_OK RCPT_OK GO "{a@b REQUIRETLS>c@d|}\n" TAKEN "501 5.5.4 Parameter value\r\n"),
+    CASE("REQUIRETLS in the clear", EHLO "MAIL FROM:<a@b> REQUIRETLS\r\n" MAIL,
+         GREETING CLEAR_250 "530 5.7.10 REQUIRETLS needs TLS\r\n" MAIL_OK),
+    CASE("HELO under TLS has no extensions",
+         EHLO STARTTLS "HELO c\r\nMAIL FROM:<a@b> REQUIRETLS\r\n",
+         GREETING CLEAR_250 READY "250 mx.example\r\n555 5.5.4 Parameter not known\r\n"),
+};
+
+/* TLS, and then a login, before mail. */
+static const struct dialog_case submission[] = {
+    CASE("in the clear", EHLO MAIL RCPT DATA "AUTH PLAIN yes\r\nVRFY a\r\n",
+         GREETING CLEAR_250 TLS_FIRST TLS_FIRST TLS_FIRST TLS_FIRST TLS_FIRST),
+    CASE("what goes", "HELO c\r\nNOOP\r\nRSET\r\nX\r\nETRN x\r\nQUIT\r\n",
+         GREETING "250 mx.example\r\n" OK OK "{void}\n" UNKNOWN
+                  "502 5.5.1 Command not implemented\r\n221 2.0.0 Bye\r\n{quit}\n"),
+    CASE("without a login", TLS MAIL RCPT "VRFY a\r\n",
+         IN_TLS LOGIN_FIRST "503 5.5.1 MAIL first\r\n" LOGIN_FIRST),
+    CASE("with", TLS "AUTH PLAIN no\r\n" MAIL "AUTH PLAIN yes\r\n" MAIL RCPT DATA DOT MAIL,
+         IN_TLS "{auth PLAIN no}\n" WRONG LOGIN_FIRST
+                "{auth PLAIN yes}\n" LOGGED_IN MAIL_OK RCPT_OK GO "{a@b>c@d|}\n" TAKEN MAIL_OK),
+};
+
+/* Logins in the clear, by LOGIN alone. */
+static const struct dialog_case clear_login[] = {
+    CASE("offered", EHLO "AUTH PLAIN yes\r\nAUTH LOGIN yes\r\n" STARTTLS,
+         GREETING LOGIN_250 "538 5.7.11 Encryption is needed for this mechanism\r\n"
+                            "{auth LOGIN yes}\n" LOGGED_IN "503 5.5.1 Too late after AUTH\r\n"),
+    CASE("and more under TLS", TLS "AUTH PLAIN yes\r\n",
+         GREETING LOGIN_250 READY SECURE_250 "{auth PLAIN yes}\n" LOGGED_IN),
+};
+
+static void check_secure(const struct dialog_case *c, struct smtp_server_options options)
+{
+    options.hostname = SLICE_LITERAL("mx.example");
+    options.extensions = SMTP_EXT_SERVER | SMTP_EXT_SERVER_SECURE;
+    options.line_max = 512;
+    options.message_size_max = 1000;
+    options.errors_max = 5;
+    options.idle_commands_max = 8;
+    options.mechanisms = SLICE_LITERAL("PLAIN LOGIN");
+    check_options(c, &options);
+}
+
+START_TEST(test_secure)
+{
+    check_secure(&secure[_i], (struct smtp_server_options){0});
+}
+END_TEST
+
+START_TEST(test_submission)
+{
+    check_secure(&submission[_i],
+                 (struct smtp_server_options){.tls_required = true, .auth_required = true});
+}
+END_TEST
+
+START_TEST(test_clear_login)
+{
+    check_secure(&clear_login[_i],
+                 (struct smtp_server_options){.mechanisms_clear = SLICE_LITERAL("LOGIN")});
+}
+END_TEST
+
+/* The longest line of a login, and one octet more. */
+START_TEST(test_auth_line)
+{
+    const struct smtp_server_options options = {
+        .hostname = SLICE_LITERAL("mx.example"),
+        .extensions = SMTP_EXT_SERVER | SMTP_EXT_SERVER_SECURE,
+        .mechanisms = SLICE_LITERAL("LOGIN"),
+    };
+    static const size_t more[] = {0, 1, SMTP_AUTH_LINE_MAX - SMTP_AUTH_RESPONSE_MAX};
+    size_t len = SMTP_AUTH_RESPONSE_MAX + more[_i];
+    struct smtp_server s;
+    struct buf in, out;
+    struct slice left;
+
+    buf_init(&in, 0);
+    buf_init(&out, 0);
+    smtp_server_init(&s, &options);
+    smtp_server_secured(&s);
+    left = SLICE_LITERAL("EHLO c\r\nAUTH LOGIN\r\n");
+    ck_assert_int_eq(smtp_server_next(&s, &left, &out), SMTP_CHECK_HELO);
+    smtp_server_answer(&s, NULL, &out);
+    ck_assert_int_eq(smtp_server_next(&s, &left, &out), SMTP_AUTH);
+    smtp_server_challenge(&s, SLICE_NULL, &out);
+    memset(buf_reserve(&in, len), 'A', len);
+    buf_commit(&in, len);
+    left = buf_slice(&in);
+    if (_i <= 1) { /* else there is no need to wait for an end */
+        ck_assert_int_eq(smtp_server_next(&s, &left, &out), SMTP_NEED_INPUT);
+        (void)buf_append_str(&in, "\r\nNOOP\r\n");
+        left = buf_slice(&in);
+    }
+    buf_clear(&out);
+    ck_assert_int_eq(smtp_server_next(&s, &left, &out),
+                     _i == 0 ? SMTP_AUTH_RESPONSE : SMTP_AUTH_CANCEL);
+    if (_i == 0) {
+        ck_assert_uint_eq(s.response.len, len);
+        smtp_server_answer(&s, NULL, &out);
+        ck_assert(s.authenticated);
+    } else {
+        ck_assert(slice_equal(buf_slice(&out),
+                              slice_str("500 5.5.6 Authentication exchange line is too long\r\n")));
+        ck_assert(!s.authenticated);
+    }
+    if (_i <= 1) {
+        ck_assert_int_eq(smtp_server_next(&s, &left, &out), SMTP_REPLIED);
+        ck_assert_uint_eq(left.len, 0);
+    } else {
+        ck_assert_int_eq(smtp_server_next(&s, &left, &out), SMTP_NEED_INPUT);
+        ck_assert_uint_eq(left.len, 0);
+    }
+    buf_finish(&in);
+    buf_finish(&out);
+}
+END_TEST
+
+/* During the handshake the engine has nothing to say. */
+START_TEST(test_close_while_securing)
+{
+    const struct smtp_server_options options = {.hostname = SLICE_LITERAL("mx.example"),
+                                                .extensions = SMTP_EXT_STARTTLS};
+    struct smtp_server s;
+    struct slice in = SLICE_LITERAL("STARTTLS\r\nMAIL FROM:<injected@x>\r\n");
+    struct buf out;
+
+    buf_init(&out, 0);
+    smtp_server_init(&s, &options);
+    ck_assert_int_eq(smtp_server_next(&s, &in, &out), SMTP_STARTTLS);
+    smtp_server_answer(&s, NULL, &out);
+    ck_assert_uint_eq(in.len, 24); /* what was written ahead is there to be seen */
+    smtp_server_close(&s, &SMTP_REPLY(421, 4, 3, 2, "Shutting down"), &out);
+    smtp_server_secured(&s);
+    ck_assert(!s.tls_active);
+    ck_assert_int_eq(smtp_server_next(&s, &in, &out), SMTP_CLOSE);
+    ck_assert(slice_equal(buf_slice(&out), slice_str("220 Ready to start TLS\r\n")));
+    buf_finish(&out);
+}
+END_TEST
+
+/* To go on in the clear after 220 is a bug of the caller. */
+START_TEST(test_unsecured)
+{
+    const struct smtp_server_options options = {.hostname = SLICE_LITERAL("mx.example"),
+                                                .extensions = SMTP_EXT_STARTTLS};
+    struct smtp_server s;
+    struct slice in = SLICE_LITERAL("STARTTLS\r\nNOOP\r\n");
+    struct buf out;
+
+    buf_init(&out, 0);
+    smtp_server_init(&s, &options);
+    ck_assert_int_eq(smtp_server_next(&s, &in, &out), SMTP_STARTTLS);
+    smtp_server_answer(&s, NULL, &out);
+    (void)smtp_server_next(&s, &in, &out); /* dies */
+}
+END_TEST
+
+/* A caller's own list, for one session. */
+START_TEST(test_own_mechanisms)
+{
+    const struct smtp_server_options options = {
+        .hostname = SLICE_LITERAL("mx.example"),
+        .extensions = SMTP_EXT_SERVER_SECURE,
+        .mechanisms = SLICE_LITERAL("PLAIN"),
+    };
+    struct smtp_server s;
+    struct slice in = SLICE_LITERAL("EHLO c\r\nAUTH EXTERNAL =\r\n");
+    struct buf out;
+
+    buf_init(&out, 0);
+    smtp_server_init(&s, &options);
+    smtp_server_secured(&s);
+    s.mechanisms = SLICE_LITERAL("EXTERNAL PLAIN");
+    ck_assert_int_eq(smtp_server_next(&s, &in, &out), SMTP_CHECK_HELO);
+    smtp_server_answer(&s, NULL, &out);
+    ck_assert(
+        slice_equal(buf_slice(&out),
+                    slice_str("250-mx.example\r\n250-AUTH EXTERNAL PLAIN\r\n250 REQUIRETLS\r\n")));
+    ck_assert_int_eq(smtp_server_next(&s, &in, &out), SMTP_AUTH);
+    ck_assert(slice_equal(s.mechanism, SLICE_LITERAL("EXTERNAL")));
+    ck_assert(s.has_response && s.response.len == 0);
+    buf_finish(&out);
+}
+END_TEST
+
 static void check_dialog(const struct dialog_case *c, enum smtp_bare_newline mode)
 {
     const struct smtp_server_options options = {
@@ -260,17 +559,7 @@ static void check_dialog(const struct dialog_case *c, enum smtp_bare_newline mod
         .bare_newline = mode,
     };
 
-    FEED_EACH_CUT(cut, c->in_len)
-    {
-        struct buf transcript;
-
-        buf_init(&transcript, 0);
-        dialog_run(&options, slice_of(c->in, c->in_len), cut, &transcript);
-        ck_assert_msg(slice_equal(buf_slice(&transcript), slice_of(c->out, c->out_len)),
-                      "%s (cut %d at %zu):\n%.*s", c->what, (int)cut.kind, cut.at,
-                      SLICE_ARG(buf_slice(&transcript)));
-        buf_finish(&transcript);
-    }
+    check_options(c, &options);
 }
 
 START_TEST(test_plain)
@@ -376,8 +665,16 @@ Suite *smtp_server_suite(void)
     tcase_add_test(t, test_without_extensions);
     tcase_add_test(t, test_close);
     tcase_add_test(t, test_close_unanswered);
-    if (getenv("CK_FORK") == NULL)
+    tcase_add_loop_test(t, test_secure, 0, sizeof(secure) / sizeof(secure[0]));
+    tcase_add_loop_test(t, test_submission, 0, sizeof(submission) / sizeof(submission[0]));
+    tcase_add_loop_test(t, test_clear_login, 0, sizeof(clear_login) / sizeof(clear_login[0]));
+    tcase_add_loop_test(t, test_auth_line, 0, 3);
+    tcase_add_test(t, test_close_while_securing);
+    tcase_add_test(t, test_own_mechanisms);
+    if (getenv("CK_FORK") == NULL) {
         tcase_add_test_raise_signal(t, test_unanswered, SIGABRT);
+        tcase_add_test_raise_signal(t, test_unsecured, SIGABRT);
+    }
     suite_add_tcase(s, t);
     return s;
 }
