@@ -183,9 +183,12 @@ struct conf_tls {
     uint64_t ticket_lifetime; /* 0: no session tickets */
 };
 
+struct conf_senders;
+
 struct conf_auth {
-    const char *users;          /* user:hash[:allowed sender,...]; NULL: none */
-    const char *senders;        /* address user; NULL: none */
+    const char *users;   /* user:hash[:allowed sender,...]; NULL: none */
+    const char *senders; /* address user; NULL: none */
+    const struct conf_senders *senders_map;
     const char *dovecot;        /* path of its client socket; NULL: none */
     struct slice introspection; /* URL (RFC 7662) that says what a token is worth; empty: none */
     const char *introspection_secret; /* file with user:password for it; NULL: none */
@@ -309,6 +312,12 @@ const struct conf_domain *conf_domain_find(const struct conf *conf, struct slice
 bool conf_domain_has_recipient(const struct conf_domain *domain, struct slice local_part);
 /* The local part without its subaddress ("ann+news" is ann's), a piece of `local_part`. */
 struct slice conf_domain_user(const struct conf_domain *domain, struct slice local_part);
+
+enum { CONF_USER_MAX = 255 }; /* octets of a user's name in the map */
+
+/* Whether the map of senders gives the user this address, or all of its domain, or any ("*"). Both in
+ * lower case; the address is exact: a subaddress is not looked into. */
+bool conf_may_send(const struct conf *conf, struct slice user, struct slice address);
 
 enum { CONF_MAILBOX_NAME_MAX = 255 };
 

@@ -8,6 +8,7 @@
 #include "conf_build_priv.h"
 #include "conf_recipients_priv.h"
 #include "conf_secret_priv.h"
+#include "conf_senders_priv.h"
 
 static int compare_slices(struct slice a, struct slice b)
 {
@@ -59,6 +60,7 @@ bool conf_load(const char *path, struct conf **out, struct conf_errors *errors)
     conf_build(&load, cfg);
     (void)cfg_free(cfg); /* fails for NULL only */
     conf_recipients_load(&load);
+    conf_senders_load(&load);
     bool ok = load.error_count == 0;
     atomic_init(&load.box->refs, 1);
     if (ok) {
@@ -100,6 +102,7 @@ void conf_free(const struct conf *conf)
         return;
     conf_recipients_destroy(box->recipients_list);
     conf_secret_wipe(conf);
+    conf_senders_destroy(box->senders);
     arena_reset(&box->arena);
     mem_free(box);
 }

@@ -15,6 +15,7 @@ struct conf_box {
     _Atomic unsigned refs;
     struct arena arena;                      /* everything but: */
     struct conf_recipients *recipients_list; /* one for each file, whoever shares it */
+    struct conf_senders *senders;            /* or NULL */
     struct conf_kept_place *places;          /* sorted by field */
     size_t place_count;
 };

@@ -1,18 +1,9 @@
 #include "conf_recipients_priv.h"
 
-#include <errno.h>
-#include <stdio.h>
-
 #include "base_assert.h"
 #include "base_hash.h"
 #include "base_mem.h"
-#include "conf_value_priv.h"
-
-enum {
-    LOCAL_PART_MAX = 256, /* RFC 5321 4.5.3.1.1 says 64; lists of old systems have longer ones */
-    BAD_LINES_MAX = 10,   /* then it is the wrong file */
-};
-#define FILE_SIZE_MAX ((size_t)2 << 30) /* offsets have 32 bits */
+#include "conf_lines_priv.h"
 
 /* Not keyed: a peer chooses what is looked up, but not what is in the table. */
 static size_t first_slot(const struct conf_recipients *set, struct slice key)
@@ -39,17 +30,15 @@ static bool set_has(const struct conf_recipients *set, struct slice key)
 bool conf_recipients_has(const struct conf_recipients *set, struct slice local_part,
                          struct slice domain)
 {
-    uint8_t key[LOCAL_PART_MAX + 1 + 255];
+    uint8_t key[CONF_LOCAL_PART_MAX + 1 + 255];
     size_t len = local_part.len;
 
-    if (len == 0 || len > LOCAL_PART_MAX || domain.len > 255)
+    if (len == 0 || len > CONF_LOCAL_PART_MAX || domain.len > 255)
         return false;
     for (size_t i = 0; i < len; i++) {
-        uint8_t c = local_part.data[i];
-
-        if (c == '\0')
+        if (local_part.data[i] == '\0')
             return false;
-        key[i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c - 'A' + 'a') : c;
+        key[i] = conf_lower(local_part.data[i]);
     }
     if (set_has(set, slice_of(key, len)))
         return true;
@@ -61,61 +50,19 @@ bool conf_recipients_has(const struct conf_recipients *set, struct slice local_p
 
 /* Reading */
 
-/* "# comment", alone or behind an entry. In an address '#' is a character like others. */
-static struct slice without_comment(struct slice line)
+/* Moves the entries together, in lower case. Bad lines are reported. */
+static size_t compact(struct conf_recipients *set, struct conf_lines *lines)
 {
-    for (size_t i = 0; i < line.len; i++)
-        if (line.data[i] == '#' && (i == 0 || line.data[i - 1] == ' ' || line.data[i - 1] == '\t'))
-            line.len = i;
-    if (line.len > 0 && line.data[line.len - 1] == '\r')
-        line.len--;
-    return slice_trim(line);
-}
-
-static bool is_entry(struct slice entry)
-{
-    size_t at = entry.len;
-
-    for (size_t i = 0; i < entry.len; i++) {
-        if (entry.data[i] <= ' ' || entry.data[i] == 127)
-            return false;
-        if (entry.data[i] == '@')
-            at = i;
-    }
-    if (at == 0 || at > LOCAL_PART_MAX)
-        return false;
-    return at == entry.len || conf_is_name(slice_of(entry.data + at + 1, entry.len - at - 1));
-}
-
-/* Moves the entries of `text` together, in lower case. Bad lines are reported. */
-static size_t compact(struct conf_load *load, struct conf_recipients *set, size_t len,
-                      const struct conf_text *file)
-{
-    struct slice rest = slice_of(set->text, len);
-    struct conf_place place = {file, 0};
-    unsigned bad = 0;
+    struct slice entry, local;
     size_t used = 0;
 
-    while (rest.len > 0 && bad < BAD_LINES_MAX) {
-        ptrdiff_t newline = slice_find(rest, '\n');
-        struct slice line = newline < 0 ? rest : slice_head(rest, (size_t)newline);
-        struct slice entry = without_comment(line);
-
-        place.line++;
-        slice_advance(&rest, newline < 0 ? rest.len : line.len + 1);
-        if (entry.len == 0)
-            continue;
-        if (!is_entry(entry)) {
-            conf_fail(load, place, "\"%.*s\" is neither an address nor a local part",
-                      SLICE_ARG(slice_head(entry, 80)));
-            bad++;
+    while (conf_lines_next(lines, &entry)) {
+        if (!conf_is_recipient(entry, &local)) {
+            conf_lines_fail(lines, entry, "is neither an address nor a local part");
             continue;
         }
-        for (size_t i = 0; i < entry.len; i++) {
-            uint8_t c = entry.data[i];
-
-            set->text[used++] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-        }
+        for (size_t i = 0; i < entry.len; i++)
+            set->text[used++] = (char)conf_lower(entry.data[i]);
         set->text[used++] = '\0'; /* at most where the newline, or the NUL of the text, was */
         set->count++;
     }
@@ -145,41 +92,17 @@ static void index_entries(struct conf_recipients *set, size_t used)
     }
 }
 
-/* A file that is not configuration text, but in which problems can be. */
-static struct conf_text *place_holder(struct conf_load *load, const char *path)
-{
-    struct conf_text *text = mem_zalloc(sizeof(*text));
-    struct conf_text **end = &load->texts;
-
-    text->path = mem_strdup(path);
-    for (; *end != NULL; end = &(*end)->next)
-        text->number = (*end)->number + 1;
-    *end = text;
-    return text;
-}
-
 static struct conf_recipients *read_set(struct conf_load *load, const struct conf_domain *domain)
 {
     struct conf_place here = conf_place_of(load, &domain->recipients_file);
-    char why[128];
-    size_t len = 0;
-    char *text = NULL;
-    FILE *file = fopen(domain->recipients_file, "re");
+    struct conf_lines lines;
 
-    if (file == NULL)
-        (void)snprintf(why, sizeof(why), "%s", strerrordesc_np(errno));
-    else
-        text = conf_read_all(file, FILE_SIZE_MAX, &len, why, sizeof(why));
-    if (file != NULL)
-        (void)fclose(file); /* only read from */
-    if (text == NULL) {
-        conf_fail(load, here, "recipients: cannot read %s: %s", domain->recipients_file, why);
+    if (!conf_lines_open(&lines, load, here, "recipients", domain->recipients_file))
         return NULL;
-    }
     struct conf_recipients *set = mem_zalloc(sizeof(*set));
     set->path = mem_strdup(domain->recipients_file);
-    set->text = text;
-    size_t used = compact(load, set, len, place_holder(load, set->path));
+    set->text = lines.bytes;
+    size_t used = compact(set, &lines);
     set->text = mem_realloc(set->text, used > 0 ? used : 1);
     index_entries(set, used);
     if (set->count == 0 && load->error_count == 0)

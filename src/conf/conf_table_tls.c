@@ -45,9 +45,12 @@ static const struct conf_row auth_rows[] = {
               "{SCRAM-SHA-256}iterations,salt,StoredKey,ServerKey. The command mailring passwd writes "
               "it. A file that others may read is refused."},
     {.name = "senders", .type = CONF_TYPE_PATH, .at = offsetof(struct conf_auth, senders),
-     .unset = "users may send from the addresses in the file of users, or else from their own name",
-     .prose = "A file that says who may send from which address: address or @domain, a space, and users "
-              "separated by commas, one a line."},
+     .unset = "users may send from their own name, if it is an address, and from what the file of users "
+              "gives them",
+     .prose = "A file that says who else may send from which addresses, one a line: an address, "
+              "@domain for all addresses of a domain, or * for any; a space; and the users, "
+              "separated by commas. # begins a comment. It adds to what a user may do anyway. Upper and "
+              "lower case are the same, and who may use an address may use its subaddresses."},
     {.name = "dovecot", .type = CONF_TYPE_PATH, .at = offsetof(struct conf_auth, dovecot),
      .unset = "Dovecot is not asked",
      .prose = "The socket of Dovecot's authentication service for clients: Dovecot then decides who a "
