@@ -15,15 +15,32 @@ struct policy_client {
     const struct conf_listener *listener;
     struct ip_addr ip;
     bool may_relay; /* in relay_from; set by policy_check_connect() */
+    /* Once somebody has logged in, the session's: who, and the addresses that the users file lets him send
+     * from ("ann@a.example,@b.example,*"; often empty). A user is empty until then. */
+    struct slice user;
+    struct slice senders;
 };
+
+static inline bool policy_logged_in(const struct policy_client *client)
+{
+    return client->user.len > 0;
+}
 
 /* True to accept; else *out_refusal, whose text is static or the configuration's. */
 bool policy_check_connect(struct policy_client *client, struct smtp_reply *out_refusal);
+/* The role submission serves users only. Whoever has logged in, anywhere, sends from addresses of his
+ * own (policy_is_own_sender), or with the null sender (notifications and receipts). */
 bool policy_check_mail(const struct policy_client *client, const struct smtp_address *sender,
                        struct smtp_reply *out_refusal);
-/* Relay rules: a domain of ours with this recipient, or a client that may relay. */
+/* Relay rules: a domain of ours with this recipient, or a client that may relay or has logged in. */
 bool policy_check_rcpt(const struct policy_client *client, const struct smtp_address *recipient,
                        struct smtp_reply *out_refusal);
+/* Whether the user who has logged in may send from this address: it is his name; or the users file, or
+ * the map (auth.senders) gives it to him. An address with a subaddress, in a domain of ours that has them, is
+ * also whose the address without it is. Any case. */
+bool policy_is_own_sender(const struct policy_client *client, const struct smtp_address *sender);
+/* How many recipients a message may have whose sender is null: answers go to one. 0: no such limit. */
+uint32_t policy_recipients_max(const struct policy_client *client, struct slice sender);
 /* The domain that <postmaster> alone belongs to (RFC 5321 4.5.1): that of our hostname if it is ours,
  * else our first; empty: we have none. */
 struct slice policy_postmaster_domain(const struct conf *conf);

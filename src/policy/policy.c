@@ -12,6 +12,14 @@ static const struct smtp_reply refuse_name =
 static const struct smtp_reply refuse_literal =
     SMTP_REPLY_INIT(550, 5, 1, 2, "Mail to address literals is not accepted");
 
+static const struct smtp_reply refuse_login =
+    SMTP_REPLY_INIT(530, 5, 7, 0, "Authentication required");
+static const struct smtp_reply refuse_sender = SMTP_REPLY_INIT(
+    553, 5, 7, 1, "Sender address rejected: it does not belong to the user logged in");
+
+/* To the null sender's own: a receipt or an automatic answer is for one person. */
+enum { NULL_SENDER_RECIPIENTS_MAX = 1 };
+
 static bool refuse(const struct smtp_reply *reply, struct smtp_reply *out_refusal)
 {
     *out_refusal = *reply;
@@ -29,11 +37,19 @@ bool policy_check_connect(struct policy_client *client, struct smtp_reply *out_r
 bool policy_check_mail(const struct policy_client *client, const struct smtp_address *sender,
                        struct smtp_reply *out_refusal)
 {
-    /* The door for checks of the sender: any sender is welcome so far. */
-    (void)client;
-    (void)sender;
-    (void)out_refusal;
+    if (!policy_logged_in(client)) {
+        if (client->listener->role == CONF_ROLE_SUBMISSION)
+            return refuse(&refuse_login, out_refusal);
+        return true;
+    }
+    if (sender->text.len > 0 && !policy_is_own_sender(client, sender))
+        return refuse(&refuse_sender, out_refusal);
     return true;
+}
+
+uint32_t policy_recipients_max(const struct policy_client *client, struct slice sender)
+{
+    return policy_logged_in(client) && sender.len == 0 ? NULL_SENDER_RECIPIENTS_MAX : 0;
 }
 
 struct slice policy_postmaster_domain(const struct conf *conf)
@@ -79,6 +95,13 @@ static bool check_destination(const struct conf_destinations *to, const struct c
     return false;
 }
 
+/* The networks of relay_from have no part in the role submission: its users log in. */
+static bool may_relay(const struct policy_client *client)
+{
+    return policy_logged_in(client)
+           || (client->may_relay && client->listener->role != CONF_ROLE_SUBMISSION);
+}
+
 bool policy_check_rcpt(const struct policy_client *client, const struct smtp_address *recipient,
                        struct smtp_reply *out_refusal)
 {
@@ -101,7 +124,7 @@ bool policy_check_rcpt(const struct policy_client *client, const struct smtp_add
             return refuse(&refuse_unknown, out_refusal);
         return check_destination(&domain->to, domain, recipient->local, out_refusal);
     }
-    if (!client->may_relay)
+    if (!may_relay(client))
         return refuse(&refuse_relay, out_refusal);
     return check_destination(&conf_route_find(client->conf, recipient->domain)->to, NULL,
                              recipient->local, out_refusal);

@@ -16,7 +16,6 @@ struct dns_server_query {
     uint16_t id;
     bool tcp;
     bool edns;
-    bool ad;         /* it asks for the AD bit */
     unsigned before; /* how often this server was asked before */
 };
 
