@@ -13,6 +13,7 @@ from .case import Case  # noqa: E402
 from .certs import Authority, Pair, openssl  # noqa: E402
 from .dns import (GARBAGE, NXDOMAIN, REFUSED, SECURE, SERVFAIL, TIMEOUT, TRUNCATE,  # noqa: E402
                   DnsServer)
+from .dnssec import BOGUS, EXPIRED, SIGNED, UNSIGNED, SignedDns  # noqa: E402
 from .dsn import Dsn  # noqa: E402
 from .load import Load, Prober, numbered, token_of  # noqa: E402
 from .maildir import Maildir, as_wire  # noqa: E402
@@ -26,10 +27,10 @@ from .smtp import (Client, Closed, Reply, any_certificate, crlf, sample, send_me
 from .wait import Late, wait_for  # noqa: E402
 
 __all__ = [
-    'Authority', 'BUILD', 'Case', 'Client', 'Closed', 'DROP', 'Died', 'DnsServer', 'Dsn', 'Endless',
-    'GARBAGE', 'Late', 'Load', 'MAILRING', 'Maildir', 'NXDOMAIN', 'NextHop', 'Pair', 'Pieces', 'Postfix',
-    'Prober', 'REFUSED', 'RESET', 'ROOT', 'Reply', 'SANITIZED', 'SECURE', 'SERVFAIL', 'STALL', 'Server',
-    'TIMEOUT', 'TRUNCATE', 'VECTORS', 'any_certificate', 'as_wire', 'crlf', 'free_port', 'loopback_address',
+    'Authority', 'BOGUS', 'BUILD', 'Case', 'Client', 'Closed', 'DROP', 'Died', 'DnsServer', 'Dsn', 'Endless',
+    'EXPIRED', 'GARBAGE', 'Late', 'Load', 'MAILRING', 'Maildir', 'NXDOMAIN', 'NextHop', 'Pair', 'Pieces', 'Postfix',
+    'Prober', 'REFUSED', 'RESET', 'ROOT', 'Reply', 'SANITIZED', 'SECURE', 'SERVFAIL', 'SIGNED', 'STALL', 'Server', 'SignedDns',
+    'TIMEOUT', 'TRUNCATE', 'UNSIGNED', 'VECTORS', 'any_certificate', 'as_wire', 'crlf', 'free_port', 'loopback_address',
     'main', 'numbered', 'openssl', 'render', 'sample', 'send_message', 'split_trace', 'stuff', 'times',
     'token_of', 'wait_for',
 ]

@@ -74,6 +74,11 @@ class DnsServer:
                 pass
             sock.close()
 
+    @staticmethod
+    def question(name, kind):
+        """A query, recursion desired, that asks for the AD bit."""
+        return struct.pack('!HHHHHH', 4711, 0x0120, 1, 0, 0, 0) + encode_name(name) + struct.pack('!HH', TYPES[kind], 1)
+
     def count(self, name, kind=None):
         return sum(1 for n, k, _, _ in list(self.queries) if n == name and kind in (None, k))
 
