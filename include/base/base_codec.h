@@ -64,6 +64,16 @@ void date_format_iso(uint64_t unix_ms, char out[DATE_TEXT_SIZE]);
 /* Appends `s` as a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
 bool json_append_string(struct buf *out, struct slice s);
 
+/* Base64 with padding, one line (RFC 4648 4). False: `out` is full. */
+bool base64_encode(struct slice s, struct buf *out);
+/* The only form there is of some bytes, and nothing else: no line ends, padding whole, unused bits zero.
+ * Writes at most base64_decoded_max(text.len) bytes; false: none that counts. */
+static inline size_t base64_decoded_max(size_t len)
+{
+    return len / 4 * 3;
+}
+bool base64_decode(struct slice text, uint8_t *out, size_t *out_len);
+
 /* A network address as peers and log lines need it: IPv4 as ::ffff:a.b.c.d within 16 bytes. */
 struct ip_addr {
     uint8_t bytes[16];
