@@ -10,8 +10,23 @@
  *                  then smtp_client_body_sent(). Keep calling smtp_client_next() meanwhile if input
  *                  comes: a server may give up early
  *     DONE:        every recipient had its RCPT_RESULT; READY follows, or FAILED
+ *
+ *     READY:           smtp_client_starttls(&c, &out), if c.capabilities offer it
+ *     STARTTLS_READY:  220 was said: shake hands, then smtp_client_secured(). What the peer had said in
+ *                      the clear is forgotten, EHLO goes out again, READY follows
+ *     STARTTLS_REFUSED: c.reply says why; READY follows, in the clear
+ *
+ *     READY:           smtp_client_auth(&c, mechanism, initial response, &out)
+ *     AUTH_CHALLENGE:  c.reply.text is the challenge, base64: smtp_client_auth_respond() or _cancel()
+ *     AUTH_OK:         logged in, c.authenticated; READY follows
+ *     AUTH_FAILED:     c.reply says why: 4yz for now, 5yz wrong; READY follows
+ *
  *     FAILED:      the session is of no more use; recipients that had no RCPT_RESULT have none: see
  *                  c.failure, above all c.failure.in_doubt
+ *
+ * Bytes in the clear behind the 220 to STARTTLS were put there by somebody who hopes that they are taken
+ * for replies under TLS: what of them is in *in ends the session (FAILED, failure.protocol). What arrives
+ * later is the handshake's, and no TLS. TLS from the first byte: smtp_client_secured() before anything.
  *
  * Recipients and the transaction stand still from begin to DONE or FAILED. The text of c.reply is in
  * the storage that the caller lent, cut to its size, until the next call.
@@ -27,7 +42,10 @@ enum smtp_client_stage {
     SMTP_STAGE_GREETING, /* 5 minutes */
     SMTP_STAGE_EHLO,
     SMTP_STAGE_HELO,
-    SMTP_STAGE_IDLE, /* between transactions */
+    SMTP_STAGE_STARTTLS,
+    SMTP_STAGE_SECURE, /* the caller is shaking hands */
+    SMTP_STAGE_AUTH,   /* for a challenge, or the outcome; or the caller thinks of a response */
+    SMTP_STAGE_IDLE,   /* between transactions */
     SMTP_STAGE_RSET,
     SMTP_STAGE_MAIL, /* 5 minutes */
     SMTP_STAGE_RCPT, /* 5 minutes */
@@ -67,6 +85,9 @@ struct smtp_transaction {
     size_t rcpt_count; /* at least 1 */
     uint64_t size;     /* of the body for SIZE=; 0: not known */
     bool body_8bit;
+    /* MAIL with REQUIRETLS (RFC 8689). Where the peer does not offer it, or TLS is not active, each
+     * recipient is refused with 550 5.7.30 without asking; who knows another host looks before. */
+    bool require_tls;
 };
 
 enum smtp_client_event {
@@ -76,6 +97,11 @@ enum smtp_client_event {
     SMTP_CLIENT_SEND_BODY,
     SMTP_CLIENT_DONE,
     SMTP_CLIENT_FAILED,
+    SMTP_CLIENT_STARTTLS_READY,
+    SMTP_CLIENT_STARTTLS_REFUSED,
+    SMTP_CLIENT_AUTH_CHALLENGE,
+    SMTP_CLIENT_AUTH_OK,
+    SMTP_CLIENT_AUTH_FAILED,
     SMTP_CLIENT_CLOSED, /* QUIT was answered: close the connection */
 };
 
@@ -97,6 +123,9 @@ struct smtp_client {
     size_t rcpt_index; /* of RCPT_RESULT */
     enum smtp_client_stage stage;
     enum smtp_client_stage reply_stage; /* the command that c->reply answers */
+
+    bool tls_active;
+    bool authenticated;
 
     struct smtp_reply_parser parser;
     size_t sent;     /* how far the commands are written: MAIL, RCPT..., DATA */
@@ -121,6 +150,25 @@ enum smtp_client_event smtp_client_next(struct smtp_client *c, struct slice *in,
 /* Only when READY. */
 void smtp_client_begin(struct smtp_client *c, const struct smtp_transaction *t, struct buf *out);
 void smtp_client_quit(struct smtp_client *c, struct buf *out);
+/* Other memory for reply texts, from the next reply on; only when READY, or behind AUTH_*. A challenge has
+ * up to SMTP_CHALLENGE_MAX octets, and one that does not fit ends the session. */
+enum { SMTP_CHALLENGE_MAX = 12288 };
+void smtp_client_lend(struct smtp_client *c, void *text_storage, size_t text_storage_size);
+
+/* Only when READY, and not under TLS. */
+void smtp_client_starttls(struct smtp_client *c, struct buf *out);
+/* TLS is active: behind STARTTLS_READY, or before the first smtp_client_next(). */
+void smtp_client_secured(struct smtp_client *c, struct buf *out);
+
+/* Only when READY. `initial` is base64; data NULL: there is none; of no length: sent as "=". False: it was
+ * not sent, as the line would be too long (RFC 4954 4): a server that goes on begins with an empty
+ * challenge, and that is answered with it. */
+bool smtp_client_auth(struct smtp_client *c, struct slice mechanism, struct slice initial,
+                      struct buf *out);
+/* After AUTH_CHALLENGE. The outcome of cancelling is AUTH_FAILED. */
+void smtp_client_auth_respond(struct smtp_client *c, struct slice base64, struct buf *out);
+void smtp_client_auth_cancel(struct smtp_client *c, struct buf *out);
+
 /* The last byte of the body and its final dot are handed to the connection. */
 void smtp_client_body_sent(struct smtp_client *c);
 /* The connection is gone or timed out. First call smtp_client_next() with what had come in, until it

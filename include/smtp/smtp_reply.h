@@ -62,6 +62,7 @@ struct smtp_reply_parser {
     uint32_t size;        /* octets so far */
     uint8_t state;
     bool last_line;
+    bool cut;          /* of this reply some text did not fit */
     struct slice line; /* the line just read, as far as it fit; good until the next call */
 };
 
@@ -71,6 +72,8 @@ void smtp_reply_parser_init(struct smtp_reply_parser *p, void *storage, size_t s
  * enhanced code. */
 enum smtp_reply_result smtp_reply_parse(struct smtp_reply_parser *p, struct slice *in,
                                         struct smtp_reply *out);
+/* Between replies: other memory for the texts to come. That of the last reply stays where it is. */
+void smtp_reply_parser_lend(struct smtp_reply_parser *p, void *storage, size_t storage_size);
 /* After LINE: forgets the lines so far, so that each line has all the storage (EHLO). */
 void smtp_reply_parser_forget(struct smtp_reply_parser *p);
 

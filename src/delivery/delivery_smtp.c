@@ -269,6 +269,11 @@ static enum delivery_step step_talking(struct delivery_smtp *c)
         return DELIVERY_STEP_AGAIN;
     case SMTP_CLIENT_DONE: c->task_over = true; return DELIVERY_STEP_AGAIN;
     case SMTP_CLIENT_FAILED: return session_failed(c);
+    case SMTP_CLIENT_STARTTLS_READY:
+    case SMTP_CLIENT_STARTTLS_REFUSED:
+    case SMTP_CLIENT_AUTH_CHALLENGE:
+    case SMTP_CLIENT_AUTH_OK:
+    case SMTP_CLIENT_AUTH_FAILED:
     case SMTP_CLIENT_CLOSED: return misunderstood(c);
     }
     UNREACHABLE();
@@ -283,6 +288,11 @@ static enum delivery_step step_body(struct delivery_smtp *c)
     case SMTP_CLIENT_READY:
     case SMTP_CLIENT_SEND_BODY:
     case SMTP_CLIENT_DONE:
+    case SMTP_CLIENT_STARTTLS_READY:
+    case SMTP_CLIENT_STARTTLS_REFUSED:
+    case SMTP_CLIENT_AUTH_CHALLENGE:
+    case SMTP_CLIENT_AUTH_OK:
+    case SMTP_CLIENT_AUTH_FAILED:
     case SMTP_CLIENT_CLOSED: return misunderstood(c);
     }
     net_conn_want_input(&c->net);
@@ -308,6 +318,11 @@ static enum delivery_step step_idle(struct delivery_smtp *c)
     case SMTP_CLIENT_RCPT_RESULT:
     case SMTP_CLIENT_SEND_BODY:
     case SMTP_CLIENT_DONE:
+    case SMTP_CLIENT_STARTTLS_READY:
+    case SMTP_CLIENT_STARTTLS_REFUSED:
+    case SMTP_CLIENT_AUTH_CHALLENGE:
+    case SMTP_CLIENT_AUTH_OK:
+    case SMTP_CLIENT_AUTH_FAILED:
     case SMTP_CLIENT_CLOSED: return misunderstood(c);
     }
     UNREACHABLE();

@@ -29,6 +29,9 @@ static const char *stage_words(enum smtp_client_stage stage)
     case SMTP_STAGE_GREETING: return "waiting for the greeting";
     case SMTP_STAGE_EHLO: return "waiting for the reply to EHLO";
     case SMTP_STAGE_HELO: return "waiting for the reply to HELO";
+    case SMTP_STAGE_STARTTLS: return "waiting for the reply to STARTTLS";
+    case SMTP_STAGE_SECURE: return "shaking hands for TLS";
+    case SMTP_STAGE_AUTH: return "logging in";
     case SMTP_STAGE_IDLE: return "waiting between messages";
     case SMTP_STAGE_RSET: return "waiting for the reply to RSET";
     case SMTP_STAGE_MAIL: return "waiting for the reply to MAIL";

@@ -2,14 +2,15 @@
 #include "base_assert.h"
 #include "smtp_client_priv.h"
 
-enum { STORAGE_MIN = 64 };
-
 const char *smtp_client_stage_name(enum smtp_client_stage stage)
 {
     switch (stage) {
     case SMTP_STAGE_GREETING: return "greeting";
     case SMTP_STAGE_EHLO: return "ehlo";
     case SMTP_STAGE_HELO: return "helo";
+    case SMTP_STAGE_STARTTLS: return "starttls";
+    case SMTP_STAGE_SECURE: return "secure";
+    case SMTP_STAGE_AUTH: return "auth";
     case SMTP_STAGE_IDLE: return "idle";
     case SMTP_STAGE_RSET: return "rset";
     case SMTP_STAGE_MAIL: return "mail";
@@ -26,7 +27,7 @@ const char *smtp_client_stage_name(enum smtp_client_stage stage)
 void smtp_client_init(struct smtp_client *c, const struct smtp_client_options *options,
                       void *text_storage, size_t text_storage_size)
 {
-    ASSERT(text_storage_size >= STORAGE_MIN);
+    ASSERT(text_storage_size >= SMTP_CLIENT_STORAGE_MIN);
     *c = (struct smtp_client){.options = options, .stage = SMTP_STAGE_GREETING};
     smtp_reply_parser_init(&c->parser, text_storage, text_storage_size);
 }
@@ -60,7 +61,7 @@ enum smtp_client_event smtp_client_lost(struct smtp_client *c)
     return smtp_client_fail(c, false);
 }
 
-static void say_hello(struct smtp_client *c, enum smtp_client_stage stage, struct buf *out)
+void smtp_client_hello(struct smtp_client *c, enum smtp_client_stage stage, struct buf *out)
 {
     const char *verb = stage == SMTP_STAGE_HELO ? "HELO " : c->options->lmtp ? "LHLO " : "EHLO ";
 
@@ -89,7 +90,7 @@ static enum smtp_client_event take_ehlo(struct smtp_client *c, struct buf *out)
     }
     /* RFC 5321 3.2: a server that does not know EHLO gets HELO. LMTP has no such past. */
     if (class == 5 && !c->options->lmtp) {
-        say_hello(c, SMTP_STAGE_HELO, out);
+        smtp_client_hello(c, SMTP_STAGE_HELO, out);
         return CLIENT_GO_ON;
     }
     return smtp_client_fail(c, class == 3);
@@ -104,7 +105,7 @@ static enum smtp_client_event take_reply(struct smtp_client *c, struct buf *out)
     case SMTP_STAGE_GREETING:
         if (class != 2)
             return smtp_client_fail(c, class == 3);
-        say_hello(c, SMTP_STAGE_EHLO, out);
+        smtp_client_hello(c, SMTP_STAGE_EHLO, out);
         return CLIENT_GO_ON;
     case SMTP_STAGE_EHLO: return take_ehlo(c, out);
     case SMTP_STAGE_HELO:
@@ -112,6 +113,9 @@ static enum smtp_client_event take_reply(struct smtp_client *c, struct buf *out)
             return smtp_client_fail(c, class == 3);
         c->stage = SMTP_STAGE_IDLE;
         return CLIENT_GO_ON;
+    case SMTP_STAGE_STARTTLS:
+    case SMTP_STAGE_AUTH: return smtp_client_secure_reply(c);
+    case SMTP_STAGE_SECURE: break;                               /* no byte is looked at */
     case SMTP_STAGE_IDLE: return smtp_client_fail(c, class < 4); /* nobody asked */
     case SMTP_STAGE_RSET:
     case SMTP_STAGE_MAIL:
@@ -189,6 +193,10 @@ enum smtp_client_event smtp_client_next(struct smtp_client *c, struct slice *in,
 
         if (event != CLIENT_GO_ON)
             return event;
+        if (c->stage == SMTP_STAGE_SECURE && in->len > 0) {
+            c->reply = (struct smtp_reply){0};
+            return smtp_client_fail(c, true);
+        }
         switch (smtp_reply_parse(&c->parser, in, &reply)) {
         case SMTP_REPLY_MORE:
             return c->stage == SMTP_STAGE_IDLE ? SMTP_CLIENT_READY : SMTP_CLIENT_NEED_INPUT;
@@ -205,6 +213,8 @@ enum smtp_client_event smtp_client_next(struct smtp_client *c, struct slice *in,
         case SMTP_REPLY_DONE:
             c->reply = reply;
             event = take_reply(c, out);
+            if (event == SMTP_CLIENT_STARTTLS_READY && in->len > 0)
+                break; /* written ahead: not to be said READY about */
             if (event != CLIENT_GO_ON)
                 return event;
             break;

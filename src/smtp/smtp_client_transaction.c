@@ -53,6 +53,8 @@ static void append_mail(const struct smtp_client *c, struct buf *out)
     }
     if (t->body_8bit && has(c, SMTP_EXT_8BITMIME))
         (void)buf_append_str(out, " BODY=8BITMIME");
+    if (t->require_tls)
+        (void)buf_append_str(out, " REQUIRETLS");
     (void)buf_append_str(out, "\r\n");
 }
 
@@ -109,6 +111,9 @@ static bool refuse_locally(struct smtp_client *c)
         c->reply = SMTP_REPLY(552, 5, 3, 4, "Larger than the server takes"); /* RFC 1870 6.1 */
     else if (t->body_8bit && c->options->refuse_8bit && !has(c, SMTP_EXT_8BITMIME))
         c->reply = SMTP_REPLY(554, 5, 6, 3, "8-bit text, and the server takes none"); /* 6152 3 */
+    else if (t->require_tls && !(c->tls_active && has(c, SMTP_EXT_REQUIRETLS)))
+        c->reply =
+            SMTP_REPLY(550, 5, 7, 30, "REQUIRETLS is needed and not offered"); /* 8689 4.2.1 */
     else
         return false;
     return true;

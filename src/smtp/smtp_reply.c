@@ -86,6 +86,14 @@ void smtp_reply_parser_init(struct smtp_reply_parser *p, void *storage, size_t s
     *p = (struct smtp_reply_parser){.storage = storage, .storage_size = (uint16_t)storage_size};
 }
 
+void smtp_reply_parser_lend(struct smtp_reply_parser *p, void *storage, size_t storage_size)
+{
+    ASSERT(p->state == FRESH);
+    ASSERT(storage_size > 0 && storage_size <= UINT16_MAX);
+    p->storage = storage;
+    p->storage_size = (uint16_t)storage_size;
+}
+
 void smtp_reply_parser_forget(struct smtp_reply_parser *p)
 {
     ASSERT(p->state == CODE_1);
@@ -96,6 +104,8 @@ static void keep(struct smtp_reply_parser *p, uint8_t c)
 {
     if (p->text_len < p->storage_size)
         p->storage[p->text_len++] = c < 32 || c == 127 ? '?' : c;
+    else
+        p->cut = true;
 }
 
 /* The line's text is complete: without blanks at its ends, and without the enhanced code, which
@@ -140,6 +150,7 @@ static bool take_octet(struct smtp_reply_parser *p, uint8_t c)
     case FRESH:
         p->text_len = p->line_start = p->code = p->lines = 0;
         p->size = 1;
+        p->cut = false;
         memset(p->enhanced, 0, sizeof(p->enhanced));
         p->state = CODE_2;
         return take_digit(p, c, 100);

@@ -20,6 +20,9 @@ struct run {
     unsigned transactions;
     bool body_sent;
     bool quit;
+    bool require_tls;
+    bool starttls, login; /* still to be tried */
+    unsigned challenges;
 };
 
 static void begin(struct run *r)
@@ -34,7 +37,8 @@ static void begin(struct run *r)
                                                .rcpts = r->rcpts,
                                                .rcpt_count = RCPTS,
                                                .size = 1000,
-                                               .body_8bit = r->transactions % 2 == 0};
+                                               .body_8bit = r->transactions % 2 == 0,
+                                               .require_tls = r->require_tls};
     r->body_sent = false;
     r->transactions++;
     smtp_client_begin(&r->client, &r->transaction, &r->out);
@@ -48,6 +52,23 @@ static void check_reply(const struct run *r)
     ASSERT(reply->text.len <= STORAGE);
 }
 
+/* What comes before mail; false: nothing any more. */
+static bool secure(struct run *r)
+{
+    struct smtp_client *c = &r->client;
+
+    if (r->starttls) {
+        r->starttls = false;
+        smtp_client_starttls(c, &r->out);
+        return true;
+    }
+    if (!r->login)
+        return false;
+    r->login = false;
+    (void)smtp_client_auth(c, SLICE_LITERAL("PLAIN"), SLICE_LITERAL("aW5pdGlhbA=="), &r->out);
+    return true;
+}
+
 static bool handle(struct run *r, enum smtp_client_event event)
 {
     struct smtp_client *c = &r->client;
@@ -56,6 +77,8 @@ static bool handle(struct run *r, enum smtp_client_event event)
     switch (event) {
     case SMTP_CLIENT_NEED_INPUT: return false;
     case SMTP_CLIENT_READY:
+        if (secure(r))
+            return true;
         if (r->transactions < TRANSACTIONS_MAX) {
             begin(r);
             return true;
@@ -80,6 +103,20 @@ static bool handle(struct run *r, enum smtp_client_event event)
             ASSERT(r->results[i] == 1);
         return true;
     case SMTP_CLIENT_FAILED: return false;
+    case SMTP_CLIENT_STARTTLS_READY:
+        smtp_client_secured(c, &r->out);
+        ASSERT(c->capabilities.extensions == 0);
+        return true;
+    case SMTP_CLIENT_STARTTLS_REFUSED: ASSERT(!c->tls_active && c->reply.code >= 400); return true;
+    case SMTP_CLIENT_AUTH_CHALLENGE:
+        ASSERT(c->reply.code == 334 && !c->authenticated);
+        if (++r->challenges < 8)
+            smtp_client_auth_respond(c, SLICE_LITERAL("cmVzcG9uc2U="), &r->out);
+        else
+            smtp_client_auth_cancel(c, &r->out);
+        return true;
+    case SMTP_CLIENT_AUTH_OK: ASSERT(c->authenticated); return true;
+    case SMTP_CLIENT_AUTH_FAILED: ASSERT(!c->authenticated && c->reply.code >= 400); return true;
     case SMTP_CLIENT_CLOSED: ASSERT(r->quit); return false;
     }
     UNREACHABLE();
@@ -110,6 +147,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     options.lmtp = data[0] & 1;
     options.refuse_8bit = data[0] & 2;
     options.extensions_off = data[0] & 4 ? SMTP_EXT_PIPELINING : 0;
+    r.starttls = data[0] & 8;
+    r.login = data[0] & 16;
+    r.require_tls = data[0] & 32;
     piece = (size_t)data[1] + 1;
     in = slice_of(data + 2, size - 2);
     smtp_client_init(&r.client, &options, r.storage, sizeof(r.storage));

@@ -20,7 +20,12 @@ struct client_case {
     bool lmtp;
     bool refuse_8bit;
     bool body_8bit;
-    bool body_unsent; /* the caller is still sending when the rest of the script comes */
+    bool body_unsent;      /* the caller is still sending when the rest of the script comes */
+    bool starttls;         /* first of all */
+    const char *mechanism; /* then log in */
+    const char *initial;
+    unsigned cancel; /* at the n-th challenge */
+    bool require_tls;
     uint64_t size;
     const char *odd_rcpt; /* the address of the first */
 };
@@ -33,6 +38,8 @@ struct driver {
     const struct client_case *row;
     struct buf *out;
     unsigned begun;
+    bool asked_tls, asked_auth, initial_sent;
+    unsigned challenges;
 };
 
 static void begin(struct driver *d)
@@ -50,7 +57,8 @@ static void begin(struct driver *d)
                                                .rcpts = d->rcpts,
                                                .rcpt_count = count,
                                                .size = row->size,
-                                               .body_8bit = row->body_8bit};
+                                               .body_8bit = row->body_8bit,
+                                               .require_tls = row->require_tls};
     smtp_client_begin(&d->client, &d->transaction, d->out);
     d->begun++;
 }
@@ -73,6 +81,37 @@ static void write_failure(struct driver *d)
     write_reply(d, &d->client.reply);
 }
 
+/* What comes before mail; false: nothing any more. */
+static bool secure(struct driver *d)
+{
+    const struct client_case *row = d->row;
+    struct slice initial = row->initial != NULL ? slice_str(row->initial) : SLICE_NULL;
+
+    if (row->starttls && !d->asked_tls) {
+        d->asked_tls = true;
+        smtp_client_starttls(&d->client, d->out);
+        return true;
+    }
+    if (row->mechanism == NULL || d->asked_auth)
+        return false;
+    d->asked_auth = true;
+    d->initial_sent = smtp_client_auth(&d->client, slice_str(row->mechanism), initial, d->out);
+    return true;
+}
+
+static void respond(struct driver *d)
+{
+    struct smtp_client *c = &d->client;
+
+    ck_assert(buf_printf(d->out, "{%u %.*s}\n", c->reply.code, SLICE_ARG(c->reply.text)));
+    if (++d->challenges == d->row->cancel)
+        smtp_client_auth_cancel(c, d->out);
+    else
+        smtp_client_auth_respond(
+            c, slice_str(!d->initial_sent && d->challenges == 1 ? d->row->initial : "YWJj"),
+            d->out);
+}
+
 /* True while there may be more events. */
 static bool handle(struct driver *d, enum smtp_client_event event)
 {
@@ -81,6 +120,8 @@ static bool handle(struct driver *d, enum smtp_client_event event)
     switch (event) {
     case SMTP_CLIENT_NEED_INPUT: return false;
     case SMTP_CLIENT_READY:
+        if (secure(d))
+            return true;
         if (d->begun < d->row->transactions) {
             begin(d);
             return true;
@@ -104,6 +145,21 @@ static bool handle(struct driver *d, enum smtp_client_event event)
             ck_assert_int_eq(d->rcpts[i].state, SMTP_RCPT_FINAL);
         ck_assert(buf_append_str(d->out, "{done}\n"));
         return true;
+    case SMTP_CLIENT_STARTTLS_READY:
+        ck_assert_int_eq(c->stage, SMTP_STAGE_SECURE);
+        return true; /* the next chunk is said under TLS */
+    case SMTP_CLIENT_STARTTLS_REFUSED:
+        ck_assert(!c->tls_active);
+        ck_assert(buf_append_str(d->out, "{clear"));
+        write_reply(d, &c->reply);
+        return true;
+    case SMTP_CLIENT_AUTH_CHALLENGE: respond(d); return true;
+    case SMTP_CLIENT_AUTH_OK:
+    case SMTP_CLIENT_AUTH_FAILED:
+        ck_assert(c->authenticated == (event == SMTP_CLIENT_AUTH_OK));
+        ck_assert(buf_append_str(d->out, c->authenticated ? "{in" : "{out"));
+        write_reply(d, &c->reply);
+        return true;
     case SMTP_CLIENT_FAILED: return false;
     case SMTP_CLIENT_CLOSED: return false;
     }
@@ -123,6 +179,10 @@ static void run(const struct client_case *row, struct feed_cut cut, struct buf *
     for (size_t i = 0; i < 12 && row->says[i] != NULL; i++) {
         struct feed f;
 
+        if (d.client.stage == SMTP_STAGE_SECURE) {
+            ck_assert(buf_append_str(out, "{tls}\n"));
+            smtp_client_secured(&d.client, out);
+        }
         feed_init(&f, slice_str(row->says[i]), cut);
         while (feed_more(&f))
             do
@@ -148,6 +208,167 @@ static void run(const struct client_case *row, struct feed_cut cut, struct buf *
 #define ENVELOPE           "MAIL FROM:<s@x>\r\nRCPT TO:<r0@x>\r\nRCPT TO:<r1@x>\r\nDATA\r\n"
 #define STEPS              "MAIL FROM:<s@x>\r\nRCPT TO:<r0@x>\r\nRCPT TO:<r1@x>\r\n"
 #define BOTH(stage, words) "{r0 " stage " " words "}\n{r1 " stage " " words "}\n"
+
+#define CLEAR  "250-mx\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n"
+#define SECURE "250-mx\r\n250-PIPELINING\r\n250-AUTH PLAIN LOGIN\r\n250 REQUIRETLS\r\n"
+#define GO_TLS "220 2.0.0 Go\r\n"
+#define TLS    EHLO "STARTTLS\r\n{tls}\n" EHLO
+#define IN     "235 2.7.0 In\r\n"
+#define A10    "aaaaaaaaaa"
+#define A100   A10 A10 A10 A10 A10 A10 A10 A10 A10 A10
+#define SENT   ENVELOPE "{body}\n" BOTH("dot", "250 2.0.0 Ok") "{done}\nQUIT\r\n{closed}\n"
+
+static const struct client_case secure_cases[] = {
+    {"STARTTLS",
+     {HI, CLEAR, GO_TLS, SECURE, OK OK OK GO, OK, BYE},
+     TLS SENT,
+     .transactions = 1,
+     .starttls = true},
+    {"nothing from before holds",
+     {HI, CLEAR, GO_TLS, NOTHING, OK, OK, OK, GO, OK, BYE},
+     TLS SENT,
+     .transactions = 1,
+     .starttls = true,
+     .size = 2000},
+    {"STARTTLS refused for now: the caller knows whether to go on",
+     {HI, CLEAR, "454 4.7.0 Not\r\n", OK OK OK GO, OK, BYE},
+     EHLO "STARTTLS\r\n{clear 454 4.7.0 Not}\n" SENT,
+     .transactions = 1,
+     .starttls = true},
+    {"STARTTLS refused for good",
+     {HI, CLEAR, "502 No\r\n", BYE},
+     EHLO "STARTTLS\r\n{clear 502 No}\nQUIT\r\n{closed}\n",
+     .starttls = true},
+    {"421 to STARTTLS",
+     {HI, CLEAR, "421 4.3.2 Going\r\n"},
+     EHLO "STARTTLS\r\n{failed starttls 421 4.3.2 Going}\n",
+     .starttls = true},
+    {"3yz to STARTTLS",
+     {HI, CLEAR, GO},
+     EHLO "STARTTLS\r\n{failed starttls protocol 354 Go}\n",
+     .starttls = true},
+    {"lost in the handshake",
+     {HI, CLEAR, GO_TLS},
+     EHLO "STARTTLS\r\n{failed secure 0 }\n",
+     .starttls = true},
+    {"EHLO unknown under TLS",
+     {HI, CLEAR, GO_TLS, "500 a\r\n", OK, BYE},
+     TLS "HELO me.example\r\nQUIT\r\n{closed}\n",
+     .starttls = true},
+    {"EHLO deferred under TLS",
+     {HI, CLEAR, GO_TLS, "451 a\r\n"},
+     TLS "{failed ehlo 451 a}\n",
+     .starttls = true},
+    {"logged in by the initial response",
+     {HI, CLEAR, GO_TLS, SECURE, IN, OK OK OK GO, OK, BYE},
+     TLS "AUTH PLAIN AGEAYg==\r\n{in 235 2.7.0 In}\n" SENT,
+     .transactions = 1,
+     .starttls = true,
+     .mechanism = "PLAIN",
+     .initial = "AGEAYg=="},
+    {"by challenges",
+     {HI, CLEAR, GO_TLS, SECURE, "334 VXNlcm5hbWU6\r\n", "334 \r\n", "334\r\n", IN, BYE},
+     TLS
+     "AUTH LOGIN\r\n{334 VXNlcm5hbWU6}\nYWJj\r\n{334 }\nYWJj\r\n{334 }\nYWJj\r\n{in 235 2.7.0 In}\nQUIT\r\n{closed}\n",
+     .starttls = true,
+     .mechanism = "LOGIN"},
+    {"an empty initial response",
+     {HI, CLEAR, IN, BYE},
+     EHLO "AUTH EXTERNAL =\r\n{in 235 2.7.0 In}\nQUIT\r\n{closed}\n",
+     .mechanism = "EXTERNAL",
+     .initial = ""},
+    {"a long initial response waits for the challenge",
+     {HI, CLEAR, "334 \r\n", IN, BYE},
+     EHLO "AUTH XOAUTH2\r\n{334 }\n" A100 A100 A100 A100 A100
+          "\r\n{in 235 2.7.0 In}\nQUIT\r\n{closed}\n",
+     .mechanism = "XOAUTH2",
+     .initial = A100 A100 A100 A100 A100},
+    {"512 octets go",
+     {HI, CLEAR, IN, BYE},
+     EHLO "AUTH XOAUTH2 " A100 A100 A100 A100 A10 A10 A10 A10 A10 A10 A10 A10 A10 "aaaaaaa\r\n"
+          "{in 235 2.7.0 In}\nQUIT\r\n{closed}\n",
+     .mechanism = "XOAUTH2",
+     .initial = A100 A100 A100 A100 A10 A10 A10 A10 A10 A10 A10 A10 A10 "aaaaaaa"},
+    {"513 do not",
+     {HI, CLEAR, "535 no\r\n", BYE},
+     EHLO "AUTH XOAUTH2\r\n{out 535 no}\nQUIT\r\n{closed}\n",
+     .mechanism = "XOAUTH2",
+     .initial = A100 A100 A100 A100 A10 A10 A10 A10 A10 A10 A10 A10 A10 "aaaaaaaa"},
+    {"wrong",
+     {HI, CLEAR, GO_TLS, SECURE, "535 5.7.8 Wrong\r\n", BYE},
+     TLS "AUTH PLAIN x\r\n{out 535 5.7.8 Wrong}\nQUIT\r\n{closed}\n",
+     .starttls = true,
+     .mechanism = "PLAIN",
+     .initial = "x"},
+    {"not now",
+     {HI, CLEAR, "454 4.7.0 Later\r\n", BYE},
+     EHLO "AUTH PLAIN x\r\n{out 454 4.7.0 Later}\nQUIT\r\n{closed}\n",
+     .mechanism = "PLAIN",
+     .initial = "x"},
+    {"cancelled",
+     {HI, CLEAR, "334 a\r\n", "334 b\r\n", "501 5.7.0 Cancelled\r\n", BYE},
+     EHLO
+     "AUTH LOGIN\r\n{334 a}\nYWJj\r\n{334 b}\n*\r\n{out 501 5.7.0 Cancelled}\nQUIT\r\n{closed}\n",
+     .mechanism = "LOGIN",
+     .cancel = 2},
+    {"421 to AUTH",
+     {HI, CLEAR, "421 4.7.0 Enough\r\n"},
+     EHLO "AUTH PLAIN x\r\n{failed auth 421 4.7.0 Enough}\n",
+     .mechanism = "PLAIN",
+     .initial = "x"},
+    {"lost at AUTH",
+     {HI, CLEAR, "23"},
+     EHLO "AUTH PLAIN x\r\n{failed auth 0 }\n",
+     .mechanism = "PLAIN",
+     .initial = "x"},
+    {"354 to AUTH",
+     {HI, CLEAR, GO},
+     EHLO "AUTH PLAIN x\r\n{failed auth protocol 354 Go}\n",
+     .mechanism = "PLAIN",
+     .initial = "x"},
+    {"a challenge that does not fit",
+     {HI, CLEAR, "334 " A100 "\r\n"},
+     EHLO "AUTH LOGIN\r\n{failed auth protocol 334 " A10 A10 A10 A10 A10 A10 "aaaa}\n",
+     .mechanism = "LOGIN"},
+    {"REQUIRETLS",
+     {HI, CLEAR, GO_TLS, SECURE, OK OK OK GO, OK, BYE},
+     TLS "MAIL FROM:<s@x> REQUIRETLS\r\nRCPT TO:<r0@x>\r\nRCPT TO:<r1@x>\r\nDATA\r\n{body}\n" BOTH(
+         "dot", "250 2.0.0 Ok") "{done}\nQUIT\r\n{closed}\n",
+     .transactions = 1,
+     .starttls = true,
+     .require_tls = true},
+    {"REQUIRETLS not offered",
+     {HI, CLEAR, GO_TLS, CLEAR, BYE},
+     TLS BOTH("mail",
+              "550 5.7.30 REQUIRETLS is needed and not offered") "{done}\nQUIT\r\n{closed}\n",
+     .transactions = 1,
+     .starttls = true,
+     .require_tls = true},
+    {"REQUIRETLS offered in the clear",
+     {HI, SECURE, BYE},
+     EHLO BOTH("mail",
+               "550 5.7.30 REQUIRETLS is needed and not offered") "{done}\nQUIT\r\n{closed}\n",
+     .transactions = 1,
+     .require_tls = true},
+    {"LMTP",
+     {HI, CLEAR, GO_TLS, SECURE, IN, OK OK OK GO, OK OK, BYE},
+     "LHLO me.example\r\nSTARTTLS\r\n{tls}\nLHLO me.example\r\nAUTH PLAIN x\r\n{in 235 2.7.0 In}\n" ENVELOPE
+     "{body}\n" BOTH("dot", "250 2.0.0 Ok") "{done}\nQUIT\r\n{closed}\n",
+     .transactions = 1,
+     .starttls = true,
+     .mechanism = "PLAIN",
+     .initial = "x",
+     .lmtp = true},
+    /* CVE-2011-0411 and its kin: replies in the clear for a session under TLS. */
+    {"a reply is injected",
+     {HI, CLEAR, GO_TLS SECURE},
+     EHLO "STARTTLS\r\n{failed secure protocol 0 }\n",
+     .starttls = true},
+    {"a byte is injected",
+     {HI, CLEAR, GO_TLS "2"},
+     EHLO "STARTTLS\r\n{failed secure protocol 0 }\n",
+     .starttls = true},
+};
 
 static const struct client_case cases[] = {
     {"nothing to say", {HI, PIPES, BYE}, EHLO "QUIT\r\n{closed}\n", .transactions = 0},
@@ -374,10 +595,8 @@ static const struct client_case cases[] = {
      .lmtp = true},
 };
 
-START_TEST(test_dialog)
+static void check(const struct client_case *row)
 {
-    const struct client_case *row = &cases[_i];
-
     for (struct feed_cut cut = {FEED_WHOLE, 0}; cut.at < 120; feed_next_cut(&cut)) {
         struct buf out;
 
@@ -388,6 +607,11 @@ START_TEST(test_dialog)
                       SLICE_ARG(buf_slice(&out)));
         buf_finish(&out);
     }
+}
+
+START_TEST(test_dialog)
+{
+    check(&cases[_i]);
 }
 END_TEST
 
@@ -447,12 +671,79 @@ START_TEST(test_window)
 }
 END_TEST
 
+START_TEST(test_secure)
+{
+    check(&secure_cases[_i]);
+}
+END_TEST
+
+/* TLS from the first byte. */
+START_TEST(test_implicit)
+{
+    const struct smtp_client_options options = {.hostname = SLICE_LITERAL("me")};
+    struct slice in = SLICE_LITERAL(HI SECURE);
+    struct smtp_client c;
+    struct buf out;
+    char storage[64];
+
+    buf_init(&out, 0);
+    smtp_client_init(&c, &options, storage, sizeof(storage));
+    smtp_client_secured(&c, &out);
+    ck_assert_uint_eq(buf_len(&out), 0);
+    ck_assert_int_eq(smtp_client_next(&c, &in, &out), SMTP_CLIENT_READY);
+    ck_assert(c.tls_active && (c.capabilities.extensions & SMTP_EXT_REQUIRETLS) != 0);
+    ck_assert_uint_eq(c.capabilities.mechanisms, SMTP_MECHANISM_PLAIN | SMTP_MECHANISM_LOGIN);
+    buf_finish(&out);
+}
+END_TEST
+
+/* The longest challenge, in memory lent for it; and an outcome that comes before the response. */
+START_TEST(test_long_challenge)
+{
+    const struct smtp_client_options options = {.hostname = SLICE_LITERAL("me")};
+    static char big[SMTP_CHALLENGE_MAX];
+    struct slice in = SLICE_LITERAL(HI CLEAR), said;
+    struct smtp_client c;
+    struct buf out, text;
+    char storage[64];
+
+    buf_init(&out, 0);
+    buf_init(&text, 0);
+    smtp_client_init(&c, &options, storage, sizeof(storage));
+    ck_assert_int_eq(smtp_client_next(&c, &in, &out), SMTP_CLIENT_READY);
+    smtp_client_lend(&c, big, sizeof(big));
+    ck_assert(smtp_client_auth(&c, SLICE_LITERAL("X"), SLICE_NULL, &out));
+    (void)buf_append_str(&text, "334 ");
+    memset(buf_reserve(&text, sizeof(big)), 'B', sizeof(big));
+    buf_commit(&text, sizeof(big));
+    (void)buf_append_str(&text, "\r\n235 In\r\n");
+    in = buf_slice(&text);
+    ck_assert_int_eq(smtp_client_next(&c, &in, &out), SMTP_CLIENT_AUTH_CHALLENGE);
+    ck_assert_uint_eq(c.reply.text.len, sizeof(big));
+    said = in;
+    if (_i == 0) {
+        ck_assert_int_eq(smtp_client_next(&c, &said, &out), SMTP_CLIENT_FAILED);
+        ck_assert(c.failure.protocol && !c.authenticated);
+    } else {
+        smtp_client_auth_respond(&c, SLICE_LITERAL("eA=="), &out);
+        ck_assert_int_eq(smtp_client_next(&c, &in, &out), SMTP_CLIENT_AUTH_OK);
+        smtp_client_lend(&c, storage, sizeof(storage));
+        ck_assert_int_eq(smtp_client_next(&c, &in, &out), SMTP_CLIENT_READY);
+    }
+    buf_finish(&out);
+    buf_finish(&text);
+}
+END_TEST
+
 Suite *smtp_client_suite(void)
 {
     Suite *s = suite_create("smtp_client");
     TCase *t = tcase_create("client");
 
     tcase_add_loop_test(t, test_dialog, 0, sizeof(cases) / sizeof(cases[0]));
+    tcase_add_loop_test(t, test_secure, 0, sizeof(secure_cases) / sizeof(secure_cases[0]));
+    tcase_add_loop_test(t, test_long_challenge, 0, 2);
+    tcase_add_test(t, test_implicit);
     tcase_add_test(t, test_idle);
     tcase_add_test(t, test_window);
     suite_add_tcase(s, t);
