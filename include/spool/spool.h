@@ -50,8 +50,11 @@ struct spool_recipient {
 enum spool_message_flags {
     SPOOL_HAS_DOT_LINES = 1, /* some line of the body begins with a dot */
     SPOOL_HAS_8BIT = 2,
-    SPOOL_IS_BOUNCE = 4,      /* made by ourselves; the sender is null too */
-    SPOOL_IS_REPORT = 1 << 8, /* made by ourselves, about TLS: not reported about in its turn */
+    SPOOL_IS_BOUNCE = 4, /* made by ourselves; the sender is null too */
+    SPOOL_REQUIRE_TLS =
+        1 << 4, /* REQUIRETLS (RFC 8689 2): only on by verified TLS, to who offers it */
+    SPOOL_TLS_OPTIONAL = 1 << 5, /* TLS-Required: No (RFC 8689 3): policies of others do not hold */
+    SPOOL_IS_REPORT = 1 << 8,    /* made by ourselves, about TLS: not reported about in its turn */
 };
 
 /* Owned by the spool; good until its last recipient is done. The budget for a queued message with one
