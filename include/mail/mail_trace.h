@@ -10,6 +10,7 @@
 #include "base_codec.h"
 
 struct mail_received {
+    bool masked; /* a user whose name and address are not to be told: helo, ip and client_name */
     struct slice helo;
     struct ip_addr ip;        /* the client's */
     struct slice client_name; /* its name in the DNS; empty: not known */

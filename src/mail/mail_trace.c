@@ -4,6 +4,13 @@
 #include "base_assert.h"
 #include "mail_fold.h"
 
+/* A word where a domain belongs (RFC 5321 4.4), which cannot be taken for somebody's, and why. */
+static void append_masked(struct mail_fold *f)
+{
+    mail_fold_word(f, SLICE_LITERAL("client.invalid"), 0);
+    mail_fold_word(f, SLICE_LITERAL("(authenticated, address withheld)"), 0);
+}
+
 /* TCP-info = address-literal / ( Domain FWS address-literal ), in parentheses. */
 static void append_client(struct mail_fold *f, const struct mail_received *r)
 {
@@ -37,8 +44,12 @@ bool mail_trace_received(const struct mail_received *r, struct buf *out)
 
     mail_fold_begin(&f, out, "Received");
     mail_fold_word(&f, SLICE_LITERAL("from"), 0);
-    mail_fold_word(&f, r->helo, MAIL_CLEAN_WORD);
-    append_client(&f, r);
+    if (r->masked) {
+        append_masked(&f);
+    } else {
+        mail_fold_word(&f, r->helo, MAIL_CLEAN_WORD);
+        append_client(&f, r);
+    }
 
     mail_fold_line(&f);
     mail_fold_word(&f, SLICE_LITERAL("by"), 0);

@@ -54,6 +54,32 @@ START_TEST(test_received)
 }
 END_TEST
 
+/* Nothing of the client is left. */
+START_TEST(test_masked)
+{
+    struct mail_received r = {
+        .masked = true,
+        .helo = SLICE_LITERAL("laptop.home.example"),
+        .client_name = SLICE_LITERAL("dsl-1.isp.example"),
+        .hostname = SLICE_LITERAL("mx.example"),
+        .protocol = SLICE_LITERAL("ESMTPSA"),
+        .id = SLICE_LITERAL("0000000000001"),
+        .unix_seconds = 1795299590,
+    };
+    struct buf out;
+
+    ck_assert(ip_parse(slice_str("192.0.2.1"), &r.ip));
+    buf_init(&out, 0);
+    ck_assert(mail_trace_received(&r, &out));
+    ck_assert(
+        slice_equal(buf_slice(&out),
+                    slice_str("Received: from client.invalid (authenticated, address withheld)\r\n"
+                              "\tby mx.example with ESMTPSA id 0000000000001;\r\n"
+                              "\tSat, 21 Nov 2026 22:19:50 +0000\r\n")));
+    buf_finish(&out);
+}
+END_TEST
+
 START_TEST(test_return_path)
 {
     struct buf out;
@@ -74,6 +100,7 @@ Suite *mail_trace_suite(void)
     TCase *t = tcase_create("trace");
 
     tcase_add_loop_test(t, test_received, 0, sizeof(cases) / sizeof(cases[0]));
+    tcase_add_test(t, test_masked);
     tcase_add_test(t, test_return_path);
     suite_add_tcase(s, t);
     return s;
