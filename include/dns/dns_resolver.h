@@ -1,5 +1,9 @@
 /*
  * dns_resolver: the resolver of production: c-ares for the protocol, io for sockets and time.
+ *
+ * The AD bit of its servers is believed if they are on this machine, all of them by loopback addresses, or
+ * if somebody says that they validate and that the way to them is safe: `dnssec`, or trust-ad among the
+ * options of resolv.conf(5) where the servers come from there.
  */
 #ifndef DNS_RESOLVER_H
 #define DNS_RESOLVER_H
@@ -8,11 +12,16 @@
 #include "dns.h"
 #include "io.h"
 
+enum dns_dnssec { DNS_DNSSEC_AUTO, DNS_DNSSEC_YES, DNS_DNSSEC_NO };
+
 struct dns_resolver_options {
     const struct io_addr *servers; /* none: /etc/resolv.conf, read at creation */
     size_t server_count;
     uint64_t timeout_ms; /* for a question in all, all servers and tries */
     uint32_t cache_max;  /* answers; 0: 65536 */
+    enum dns_dnssec dnssec;
+    const char
+        *resolv_conf; /* NULL: /etc/resolv.conf. Read for trust-ad only: c-ares has its own way */
 };
 
 /* NULL with a line in *out_error. */

@@ -17,6 +17,16 @@ void dns_sim_zone_destroy(struct dns_sim_zone *z);
 void dns_sim_zone_add_mx(struct dns_sim_zone *z, const char *domain, uint16_t preference,
                          const char *host);
 void dns_sim_zone_add_address(struct dns_sim_zone *z, const char *host, const char *ip);
+void dns_sim_zone_add_alias(struct dns_sim_zone *z, const char *name,
+                            const char *target); /* CNAME */
+void dns_sim_zone_add_tlsa(struct dns_sim_zone *z, const char *name, uint8_t usage,
+                           uint8_t selector, uint8_t matching, struct slice data);
+void dns_sim_zone_add_txt(struct dns_sim_zone *z, const char *name, const char *text);
+/* Takes the name's records away; its status and security stay. */
+void dns_sim_zone_clear(struct dns_sim_zone *z, const char *name);
+/* The name's records, and the absence of others, are validated. At first none are. What is bogus is to have
+ * the status DNS_TEMPORARY. */
+void dns_sim_zone_set_secure(struct dns_sim_zone *z, const char *name, bool secure);
 /* Every question for the name gets this status until DNS_OK is set again. */
 void dns_sim_zone_set_status(struct dns_sim_zone *z, const char *name, enum dns_status status);
 

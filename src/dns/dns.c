@@ -32,6 +32,11 @@ void dns_destroy(struct dns *d)
     d->vtable->destroy(d);
 }
 
+bool dns_is_trusted(const struct dns *d)
+{
+    return d->trusted;
+}
+
 void dns_counters(const struct dns *d, struct dns_counters *out)
 {
     *out = d->counters;
@@ -50,6 +55,7 @@ static void query_is_ready(struct dns *d, struct dns_query *q)
 static void query_takes(struct dns_query *q, const struct dns_entry *e)
 {
     q->status = e->status;
+    q->secure = e->secure;
     q->answer = e->status == DNS_OK ? &e->answer : NULL;
 }
 
@@ -117,8 +123,11 @@ static void attach(struct dns_query *q, struct dns_entry *e)
 
 static void ask(struct dns_entry *e)
 {
-    static const enum dns_type types[2][2] = {[DNS_KIND_MX] = {DNS_TYPE_MX, DNS_TYPE_MX},
-                                              [DNS_KIND_ADDRESSES] = {DNS_TYPE_A, DNS_TYPE_AAAA}};
+    static const enum dns_type types[][2] = {[DNS_KIND_MX] = {DNS_TYPE_MX},
+                                             [DNS_KIND_ADDRESSES] = {DNS_TYPE_A, DNS_TYPE_AAAA},
+                                             [DNS_KIND_ALIAS] = {DNS_TYPE_CNAME},
+                                             [DNS_KIND_TLSA] = {DNS_TYPE_TLSA},
+                                             [DNS_KIND_TXT] = {DNS_TYPE_TXT}};
     struct dns *d = e->dns;
     int count = e->parts_left;
     enum dns_kind kind = (enum dns_kind)e->kind;
@@ -139,6 +148,7 @@ static void query(struct dns *d, struct dns_query *q, enum dns_kind kind, struct
     list_init(&q->node);
     q->entry = NULL;
     q->answer = NULL;
+    q->secure = false;
     d->counters.asked++;
     if (!dns_name_clean(text, name)) {
         q->status = DNS_BAD_NAME;
@@ -157,7 +167,7 @@ static void query(struct dns *d, struct dns_query *q, enum dns_kind kind, struct
         return;
     }
     e = dns_entry_create(d, kind, name);
-    e->parts_left = kind == DNS_KIND_MX ? 1 : 2;
+    e->parts_left = kind == DNS_KIND_ADDRESSES ? 2 : 1;
     dns_entry_table(e);
     attach(q, e);
     ask(e);
@@ -166,6 +176,21 @@ static void query(struct dns *d, struct dns_query *q, enum dns_kind kind, struct
 void dns_query_mx(struct dns *d, struct dns_query *q, struct slice domain)
 {
     query(d, q, DNS_KIND_MX, domain);
+}
+
+void dns_query_alias(struct dns *d, struct dns_query *q, struct slice name)
+{
+    query(d, q, DNS_KIND_ALIAS, name);
+}
+
+void dns_query_tlsa(struct dns *d, struct dns_query *q, struct slice name)
+{
+    query(d, q, DNS_KIND_TLSA, name);
+}
+
+void dns_query_txt(struct dns *d, struct dns_query *q, struct slice name)
+{
+    query(d, q, DNS_KIND_TXT, name);
 }
 
 void dns_query_addresses(struct dns *d, struct dns_query *q, struct slice host)
@@ -182,7 +207,8 @@ void dns_query_addresses(struct dns *d, struct dns_query *q, struct slice host)
     d->counters.asked++;
     e = dns_entry_create(d, DNS_KIND_ADDRESSES, "");
     address = mem_dup(&ip, sizeof(ip));
-    e->answer = (struct dns_answer){.address_count = 1, .addresses = address};
+    e->answer.address_count = 1;
+    e->answer.addresses = address;
     list_init(&q->node);
     attach(q, e);
 }

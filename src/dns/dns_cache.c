@@ -9,6 +9,18 @@
 void dns_part_finish(struct dns_part *p)
 {
     buf_finish(&p->records);
+    mem_free(p->canonical);
+    p->canonical = NULL;
+}
+
+bool dns_part_add_text(struct dns_part *p, struct slice data)
+{
+    uint16_t len = (uint16_t)data.len;
+
+    ASSERT(data.len <= UINT16_MAX);
+    if (buf_len(&p->records) + sizeof(len) + data.len > DNS_TEXTS_SIZE_MAX)
+        return false;
+    return buf_append(&p->records, &len, sizeof(len)) && buf_append_slice(&p->records, data);
 }
 
 static uint64_t key_hash(enum dns_kind kind, const char *name)
@@ -45,6 +57,7 @@ struct dns_entry *dns_entry_create(struct dns *d, enum dns_kind kind, const char
     e->dns = d;
     e->kind = (uint8_t)kind;
     memcpy(e->name, name, size);
+    e->answer.canonical = e->name;
     list_init(&e->by_use);
     list_init(&e->queries);
     return e;
@@ -54,6 +67,10 @@ static void entry_free(struct dns_entry *e)
 {
     mem_free((void *)(uintptr_t)e->answer.mx);
     mem_free((void *)(uintptr_t)e->answer.addresses);
+    mem_free((void *)(uintptr_t)e->answer.tlsa);
+    mem_free((void *)(uintptr_t)e->answer.txt);
+    if (e->answer.canonical != e->name)
+        mem_free((void *)(uintptr_t)e->answer.canonical);
     dns_part_finish(&e->parts[0]);
     dns_part_finish(&e->parts[1]);
     mem_free(e);
@@ -165,6 +182,100 @@ static void settle_addresses(struct dns_entry *e)
     e->answer.address_count = (uint32_t)count;
 }
 
+/* Takes the next record's data off the front of what dns_part_add_text() wrote. */
+static bool next_text(struct slice *records, struct slice *out)
+{
+    uint16_t len;
+
+    if (records->len == 0)
+        return false;
+    ASSERT(records->len >= sizeof(len));
+    memcpy(&len, records->data, sizeof(len));
+    slice_advance(records, sizeof(len));
+    ASSERT(records->len >= len);
+    *out = slice_head(*records, len);
+    slice_advance(records, len);
+    return true;
+}
+
+/* One piece of memory: the array, and behind it the data. */
+static void *settle_texts(struct dns_entry *e, size_t item_size, uint32_t *out_count,
+                          void (*put)(void *item, struct slice data))
+{
+    struct slice records = buf_slice(&e->parts[0].records), data;
+    uint32_t count = 0;
+    uint8_t *items, *bytes;
+
+    while (count < DNS_TEXTS_MAX && next_text(&records, &data))
+        count++;
+    items = mem_zalloc(count * item_size + buf_len(&e->parts[0].records));
+    bytes = items + count * item_size;
+    records = buf_slice(&e->parts[0].records);
+    for (uint32_t i = 0; i < count; i++) {
+        ASSERT(next_text(&records, &data));
+        if (data.len > 0)
+            memcpy(bytes, data.data, data.len);
+        put(items + i * item_size, slice_of(bytes, data.len));
+        bytes += data.len;
+    }
+    *out_count = count;
+    return items;
+}
+
+static void put_txt(void *item, struct slice data)
+{
+    *(struct slice *)item = data;
+}
+
+static void put_tlsa(void *item, struct slice data)
+{
+    ASSERT(data.len >= 3);
+    *(struct dns_tlsa *)item = (struct dns_tlsa){.usage = data.data[0],
+                                                 .selector = data.data[1],
+                                                 .matching = data.data[2],
+                                                 .data = slice_of(data.data + 3, data.len - 3)};
+}
+
+static void settle_part(struct dns_entry *e)
+{
+    e->status = e->parts[0].status;
+    if (e->status != DNS_OK)
+        return;
+    if (e->kind == DNS_KIND_TLSA)
+        e->answer.tlsa = settle_texts(e, sizeof(struct dns_tlsa), &e->answer.tlsa_count, put_tlsa);
+    else if (e->kind == DNS_KIND_TXT)
+        e->answer.txt = settle_texts(e, sizeof(struct slice), &e->answer.txt_count, put_txt);
+}
+
+/* All that the answer is made of is validated. Of addresses, what one family's absence was worth counts
+ * only where there is nothing else. */
+static bool entry_secure(const struct dns_entry *e, uint32_t count)
+{
+    if (e->status == DNS_TEMPORARY)
+        return false;
+    for (uint32_t p = 0; p < count; p++) {
+        if ((e->status != DNS_OK || e->parts[p].status == DNS_OK) && !e->parts[p].secure)
+            return false;
+    }
+    return true;
+}
+
+static void settle_canonical(struct dns_entry *e, uint32_t count)
+{
+    for (uint32_t p = 0; p < count && e->status == DNS_OK; p++) {
+        if (e->parts[p].status != DNS_OK || e->parts[p].canonical == NULL)
+            continue;
+        e->answer.canonical = e->parts[p].canonical;
+        e->parts[p].canonical = NULL;
+        return;
+    }
+}
+
+static uint32_t part_count(const struct dns_entry *e)
+{
+    return e->kind == DNS_KIND_ADDRESSES ? 2 : 1;
+}
+
 static uint32_t part_ttl_s(const struct dns_part *p)
 {
     uint32_t max = p->status == DNS_OK          ? DNS_TTL_MAX_S
@@ -179,7 +290,7 @@ static uint32_t part_ttl_s(const struct dns_part *p)
  * of the other; but if that is only not known, it is asked again before long. */
 static uint32_t entry_ttl_s(const struct dns_entry *e)
 {
-    uint32_t count = e->kind == DNS_KIND_MX ? 1 : 2, least = DNS_TTL_MAX_S;
+    uint32_t count = part_count(e), least = DNS_TTL_MAX_S;
     bool half = false;
 
     for (uint32_t p = 0; p < count; p++) {
@@ -198,9 +309,16 @@ void dns_entry_settle(struct dns_entry *e)
     ASSERT(e->parts_left == 0 && e->tabled);
     if (e->kind == DNS_KIND_MX)
         settle_mx(e);
-    else
+    else if (e->kind == DNS_KIND_ADDRESSES)
         settle_addresses(e);
-    ASSERT(e->status != DNS_OK || e->answer.mx_count + e->answer.address_count > 0);
+    else
+        settle_part(e);
+    e->secure = d->trusted && entry_secure(e, part_count(e));
+    settle_canonical(e, part_count(e));
+    ASSERT(e->status != DNS_OK || e->kind == DNS_KIND_ALIAS
+           || e->answer.mx_count + e->answer.address_count + e->answer.tlsa_count
+                      + e->answer.txt_count
+                  > 0);
     e->expires_ms = io_now_ms(d->io) + (uint64_t)entry_ttl_s(e) * 1000;
     dns_part_finish(&e->parts[0]);
     dns_part_finish(&e->parts[1]);

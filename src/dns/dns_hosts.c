@@ -8,7 +8,7 @@
 enum { FILE_MAX = 64 * 1024, NAMES_MAX = 1000 };
 
 /* Takes the next word off the front of a line. */
-static struct slice next_word(struct slice *line)
+struct slice dns_next_word(struct slice *line)
 {
     struct slice rest = slice_trim(*line);
     size_t len = 0;
@@ -32,10 +32,10 @@ static unsigned parse_line(struct dns *d, struct slice line)
         line.len = (size_t)comment;
     if (line.len > 0 && line.data[line.len - 1] == '\r')
         line.len--;
-    word = next_word(&line);
+    word = dns_next_word(&line);
     if (!ip_parse(word, &ip)) /* a line without one, or with a zone, which we cannot use */
         return 0;
-    while ((word = next_word(&line)).len > 0) {
+    while ((word = dns_next_word(&line)).len > 0) {
         if (!dns_name_clean(word, name))
             continue;
         dns_entry_fix(d, name, &ip);
@@ -56,23 +56,30 @@ void dns_hosts_parse(struct dns *d, struct slice text)
     }
 }
 
+int dns_file_read(struct io *io, const char *path, uint8_t *out, size_t size)
+{
+    struct io_op op = {0};
+    int fd, len;
+
+    io_open(io, &op, path, IO_OPEN_READ, 0);
+    fd = io_await(io, &op);
+    if (fd < 0)
+        return fd;
+    io_read(io, &op, fd, out, (uint32_t)size, 0);
+    len = io_await(io, &op);
+    io_close(io, &op, fd);
+    (void)io_await(io, &op); /* only read from */
+    return len;
+}
+
 void dns_hosts_read(struct dns *d, const char *path)
 {
     static const char loopback[] = "127.0.0.1 localhost\n";
     uint8_t *text = mem_alloc(FILE_MAX);
-    struct io_op op = {0};
-    int fd, len;
+    int len = dns_file_read(d->io, path, text, FILE_MAX);
 
-    io_open(d->io, &op, path, IO_OPEN_READ, 0);
-    fd = io_await(d->io, &op);
-    if (fd >= 0) {
-        io_read(d->io, &op, fd, text, FILE_MAX, 0);
-        len = io_await(d->io, &op);
-        if (len > 0)
-            dns_hosts_parse(d, slice_of(text, (size_t)len));
-        io_close(d->io, &op, fd);
-        (void)io_await(d->io, &op); /* only read from */
-    }
+    if (len > 0)
+        dns_hosts_parse(d, slice_of(text, (size_t)len));
     mem_free(text);
     if (dns_entry_find(d, DNS_KIND_ADDRESSES, "localhost") == NULL)
         dns_hosts_parse(d, slice_str(loopback));

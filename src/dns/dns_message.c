@@ -3,13 +3,13 @@
  * anybody: every length is checked, and every pointer of a compressed name leads to an earlier place.
  */
 #include "base_codec.h"
+#include "base_mem.h"
 #include "dns_priv.h"
 
 enum {
     HEADER_LEN = 12,
     CLASS_IN = 1,
     TYPE_NS = 2,
-    TYPE_CNAME = 5,
     TYPE_SOA = 6,
     CNAMES_MAX = 12, /* of a chain */
     RCODE_OK = 0,
@@ -31,6 +31,7 @@ struct message {
     uint16_t answer_count;
     uint16_t authority_count;
     unsigned rcode;
+    bool secure; /* AD */
 };
 
 static uint16_t get16(struct slice m, size_t at)
@@ -135,7 +136,8 @@ static bool get_header(struct slice bytes, struct message *out)
                             .answers_at = at,
                             .answer_count = get16(bytes, 6),
                             .authority_count = get16(bytes, 8),
-                            .rcode = bytes.data[3] & 0x0f};
+                            .rcode = bytes.data[3] & 0x0f,
+                            .secure = (bytes.data[3] & 0x20) != 0};
     return true;
 }
 
@@ -164,7 +166,7 @@ static bool follow_aliases(const struct message *m, char name[DNS_NAME_MAX], uin
         for (uint16_t i = 0; i < m->answer_count && !found; i++) {
             if (!get_record(m->bytes, &at, &r))
                 return false;
-            found = r.type == TYPE_CNAME && r.class == CLASS_IN && strcmp(r.owner, name) == 0;
+            found = r.type == DNS_TYPE_CNAME && r.class == CLASS_IN && strcmp(r.owner, name) == 0;
         }
         if (!found)
             return true;
@@ -201,26 +203,82 @@ static bool take_address(const struct message *m, const struct record *r, struct
     return buf_append(out, &ip, sizeof(ip));
 }
 
-static bool collect(const struct message *m, enum dns_type type, const char *name,
-                    struct dns_part *out)
+/* Usage, selector, matching type, and data, which may be none: nobody can use such a record, but that it is
+ * there counts (RFC 7672 2.1). */
+static bool take_tlsa(const struct message *m, const struct record *r, struct dns_part *out)
+{
+    if (r->data_len < 3)
+        return false;
+    (void)dns_part_add_text(out, slice_of(m->bytes.data + r->data_at, r->data_len));
+    return true;
+}
+
+static bool take_txt(const struct message *m, const struct record *r, struct dns_part *out)
+{
+    size_t at = r->data_at, end = r->data_at + r->data_len;
+    struct buf text = {0};
+    bool good = r->data_len > 0;
+
+    while (at < end && good) {
+        size_t len = m->bytes.data[at++];
+        good = end - at >= len;
+        if (good)
+            (void)buf_append(&text, m->bytes.data + at, len);
+        at += len;
+    }
+    if (good)
+        (void)dns_part_add_text(out, buf_slice(&text));
+    buf_finish(&text);
+    return good;
+}
+
+static bool take_alias(const struct message *m, const struct record *r, struct dns_part *out)
+{
+    char target[DNS_NAME_MAX];
+    size_t at = r->data_at;
+
+    if (out->canonical != NULL || !get_name(m->bytes, &at, target)
+        || at != r->data_at + r->data_len)
+        return false; /* two of them cannot be (RFC 2181 10.1) */
+    out->canonical = mem_dup(target, strlen(target) + 1);
+    return true;
+}
+
+static bool take(const struct message *m, enum dns_type type, const struct record *r,
+                 struct dns_part *out)
+{
+    switch (type) {
+    case DNS_TYPE_A:
+    case DNS_TYPE_AAAA: return take_address(m, r, &out->records);
+    case DNS_TYPE_MX: return take_mx(m, r, &out->records);
+    case DNS_TYPE_TLSA: return take_tlsa(m, r, out);
+    case DNS_TYPE_TXT: return take_txt(m, r, out);
+    case DNS_TYPE_CNAME: return take_alias(m, r, out);
+    }
+    ASSERT(false);
+    return false;
+}
+
+/* How many were found: -1 if the reply does not hold together. */
+static int collect(const struct message *m, enum dns_type type, const char *name,
+                   struct dns_part *out)
 {
     struct record r;
     size_t at = m->answers_at;
-    unsigned taken = 0;
+    int taken = 0;
 
     for (uint16_t i = 0; i < m->answer_count && taken < DNS_RECORDS_MAX; i++) {
         if (!get_record(m->bytes, &at, &r))
-            return false;
+            return -1;
         if (r.type != type || r.class != CLASS_IN || strcmp(r.owner, name) != 0)
             continue;
-        if (type == DNS_TYPE_MX ? !take_mx(m, &r, &out->records)
-                                : !take_address(m, &r, &out->records))
-            return false;
+        if (!take(m, type, &r, out))
+            return -1;
         if (r.ttl_s < out->ttl_s)
             out->ttl_s = r.ttl_s;
         taken++;
     }
-    return true;
+    return taken;
 }
 
 static bool get_soa_minimum(struct slice m, const struct record *r, uint32_t *out)
@@ -264,17 +322,24 @@ static enum dns_status parse(struct slice bytes, enum dns_type type, const char 
 {
     struct message m;
     char canonical[DNS_NAME_MAX];
+    int found;
 
     if (!get_header(bytes, &m) || (m.rcode != RCODE_OK && m.rcode != RCODE_NO_NAME))
         return DNS_TEMPORARY;
+    out->secure = m.secure;
     if (m.rcode == RCODE_NO_NAME)
         return read_absence(&m, out) ? DNS_NO_NAME : DNS_TEMPORARY;
     memcpy(canonical, name, strlen(name) + 1);
     out->ttl_s = UINT32_MAX;
-    if (!follow_aliases(&m, canonical, &out->ttl_s) || !collect(&m, type, canonical, out))
+    if (type != DNS_TYPE_CNAME && !follow_aliases(&m, canonical, &out->ttl_s))
         return DNS_TEMPORARY;
-    if (buf_len(&out->records) > 0)
-        return DNS_OK;
+    found = collect(&m, type, canonical, out);
+    if (found < 0)
+        return DNS_TEMPORARY;
+    if (type != DNS_TYPE_CNAME && strcmp(canonical, name) != 0)
+        out->canonical = mem_dup(canonical, strlen(canonical) + 1);
+    if (found > 0)
+        return type == DNS_TYPE_CNAME || buf_len(&out->records) > 0 ? DNS_OK : DNS_TEMPORARY;
     return read_absence(&m, out) ? DNS_NO_DATA : DNS_TEMPORARY;
 }
 
@@ -285,5 +350,7 @@ void dns_message_parse(struct slice message, enum dns_type type, const char *nam
     buf_init(&out->records, 0);
     out->status = parse(message, type, name, out);
     if (out->status != DNS_OK)
-        buf_finish(&out->records);
+        dns_part_finish(out);
+    if (out->status == DNS_TEMPORARY)
+        out->secure = false;
 }

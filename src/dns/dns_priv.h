@@ -7,6 +7,7 @@
  *   dns_message.c   a reply's bytes -> records (pure)
  *   dns_resolver.c  the resolver of production: c-ares does the asking
  *   dns_socket.c    c-ares' sockets over io
+ *   dns_trust.c     whose word about DNSSEC counts
  *   dns_hosts.c     /etc/hosts
  *   dns_sim.c       the resolver of the simulator
  *
@@ -21,12 +22,21 @@
 #include "dns.h"
 #include "io.h"
 
-enum dns_type { DNS_TYPE_A = 1, DNS_TYPE_MX = 15, DNS_TYPE_AAAA = 28 };
+enum dns_type {
+    DNS_TYPE_A = 1,
+    DNS_TYPE_CNAME = 5,
+    DNS_TYPE_MX = 15,
+    DNS_TYPE_TXT = 16,
+    DNS_TYPE_AAAA = 28,
+    DNS_TYPE_TLSA = 52,
+};
 
 enum dns_bounds {
     DNS_MX_MAX = 64, /* of an answer; the best are kept */
     DNS_ADDRESSES_MAX = 64,
-    DNS_RECORDS_MAX = 256, /* looked at */
+    DNS_TEXTS_MAX = 64,         /* TLSA or TXT records */
+    DNS_TEXTS_SIZE_MAX = 16384, /* of their data, together; what is beyond is left out */
+    DNS_RECORDS_MAX = 256,      /* looked at */
     DNS_TTL_MIN_S = 5,
     DNS_TTL_MAX_S = 24 * 3600,
     DNS_TTL_NEGATIVE_S = 60, /* where no SOA says otherwise */
@@ -39,12 +49,18 @@ enum dns_bounds {
 /* What was found to one question. */
 struct dns_part {
     enum dns_status status;
-    uint32_t ttl_s;     /* of what is there, or of its absence */
-    struct buf records; /* struct dns_mx or struct ip_addr, in the server's order */
+    bool secure;    /* the AD bit; whoever asked says whether that is worth anything */
+    uint32_t ttl_s; /* of what is there, or of its absence */
+    /* In the server's order: struct dns_mx; struct ip_addr; for TLSA and TXT each a uint16_t, the length
+     * of the data, and the data. */
+    struct buf records;
+    char *canonical; /* where CNAMEs led; NULL: there were none */
 };
 void dns_part_finish(struct dns_part *p);
+/* Appends a record of TLSA or TXT. False: it does not fit. */
+bool dns_part_add_text(struct dns_part *p, struct slice data);
 
-enum dns_kind { DNS_KIND_MX, DNS_KIND_ADDRESSES };
+enum dns_kind { DNS_KIND_MX, DNS_KIND_ADDRESSES, DNS_KIND_ALIAS, DNS_KIND_TLSA, DNS_KIND_TXT };
 
 /* A question of callers and its answer. Counted: each query attached to it, and the table. */
 struct dns_entry {
@@ -57,9 +73,10 @@ struct dns_entry {
     uint8_t kind;       /* enum dns_kind */
     uint8_t parts_left; /* questions to the resolver without an answer */
     bool tabled;
+    bool secure;
     enum dns_status status;
     struct dns_answer answer; /* its arrays are ours */
-    struct dns_part parts[2]; /* MX; or A and AAAA */
+    struct dns_part parts[2]; /* one; or A and AAAA */
     char name[];
 };
 
@@ -78,7 +95,8 @@ struct dns {
     struct list by_use; /* oldest first */
     uint32_t cached;    /* of by_use */
     uint32_t cache_max;
-    uint32_t open;     /* entries that wait for the resolver */
+    uint32_t open; /* entries that wait for the resolver */
+    bool trusted;
     struct list ready; /* queries whose `done` is due */
     struct wheel_timer flush;
     struct dns_counters counters;
@@ -117,8 +135,8 @@ bool dns_name_clean(struct slice text, char out[DNS_NAME_MAX]);
 
 /* ---- dns_message.c -------------------------------------------------------------------------- */
 
-/* Finds the answer for `name` (clean) in a reply, along its CNAMEs. Whatever the bytes are: what makes
- * no sense is DNS_TEMPORARY. `out` is new; the caller finishes it. */
+/* Finds the answer for `name` (clean) in a reply, along its CNAMEs (unless it is a CNAME that was asked
+ * for). Whatever the bytes are: what makes no sense is DNS_TEMPORARY. `out` is new; the caller finishes it. */
 void dns_message_parse(struct slice message, enum dns_type type, const char *name,
                        struct dns_part *out);
 
@@ -127,5 +145,9 @@ void dns_message_parse(struct slice message, enum dns_type type, const char *nam
 /* Start-up only: the names of the file (if it is there) and localhost get fixed addresses. */
 void dns_hosts_read(struct dns *d, const char *path);
 void dns_hosts_parse(struct dns *d, struct slice text);
+/* The beginning of a file: its length, or negative errno. Start-up only. */
+int dns_file_read(struct io *io, const char *path, uint8_t *out, size_t size);
+/* Takes the next word off the front of a line; empty at its end. */
+struct slice dns_next_word(struct slice *line);
 
 #endif

@@ -1,7 +1,8 @@
 /*
- * dns_resolver: c-ares makes the questions, chooses the server, repeats, and goes over to TCP when an
- * answer is cut; we give it sockets and time, and read the replies ourselves, because its parsers drop
- * what a cache needs (the TTL of MX, the SOA of an absence).
+ * dns_resolver: c-ares chooses the server, repeats, and goes over to TCP when an answer is cut; we give it
+ * sockets and time, make the questions, because c-ares' own do not ask whether the answer is validated
+ * (the AD bit, RFC 6840 5.7), and read the replies, because its parsers drop what a cache needs (the TTL
+ * of MX, the SOA of an absence).
  *
  * c-ares' tries are chosen so that they end within the time for a question, but a server that comes
  * back over TCP may take longer. So each question has a timer of its own; c-ares, which cannot give up
@@ -17,6 +18,10 @@ enum {
     TRY_MIN_MS = 200,
     /* RFC 9715: an answer of this size is not fragmented on its way. */
     UDP_SIZE = 1232,
+    HEADER_LEN = 12,
+    HEADER_FLAGS = 3,
+    FLAG_AD = 0x20,
+    RCODE_FORMAT = 1,
 };
 
 /* Owned by c-ares until it calls back, always once. */
@@ -25,6 +30,7 @@ struct question {
     struct dns_resolver *resolver;
     struct dns_entry *entry; /* NULL: told already */
     enum dns_type type;
+    bool edns;
     struct wheel_timer deadline;
 };
 
@@ -81,6 +87,15 @@ static void question_late(struct wheel_timer *timer)
     question_tell(container_of(timer, struct question, deadline), &part);
 }
 
+static void question_send(struct question *q);
+
+/* A server that does not know EDNS (RFC 6891 7). c-ares asks the first such without it by itself, and then
+ * expects no more of them on this channel. */
+static bool is_format_error(const struct question *q, struct slice reply)
+{
+    return q->edns && reply.len >= HEADER_LEN && (reply.data[HEADER_FLAGS] & 0x0f) == RCODE_FORMAT;
+}
+
 static void question_answered(void *context, int status, int timeouts, unsigned char *reply,
                               int reply_len)
 {
@@ -88,6 +103,12 @@ static void question_answered(void *context, int status, int timeouts, unsigned 
     struct dns_part part = {.status = DNS_TEMPORARY};
 
     (void)timeouts;
+    if (q->entry != NULL && !q->resolver->stopping && status == ARES_SUCCESS
+        && is_format_error(q, slice_of(reply, (size_t)reply_len))) {
+        q->edns = false;
+        question_send(q);
+        return;
+    }
     if (q->entry != NULL
         && (status == ARES_SUCCESS || status == ARES_ENODATA || status == ARES_ENOTFOUND)
         && reply != NULL && reply_len > 0)
@@ -99,9 +120,29 @@ static void question_answered(void *context, int status, int timeouts, unsigned 
     mem_free(q);
 }
 
+static void question_send(struct question *q)
+{
+    enum { CLASS_IN = 1, RECURSION = 1 };
+    struct dns_resolver *r = q->resolver;
+    unsigned char *bytes = NULL;
+    uint16_t id;
+    int len = 0, status;
+
+    io_entropy(r->dns.io, &id, sizeof(id));
+    status = ares_create_query(q->entry->name, CLASS_IN, (int)q->type, id, RECURSION, &bytes, &len,
+                               q->edns ? UDP_SIZE : 0);
+    if (status != ARES_SUCCESS) {
+        question_answered(q, status, 0, NULL, 0);
+        return;
+    }
+    ASSERT(len > HEADER_LEN);
+    bytes[HEADER_FLAGS] |= FLAG_AD;
+    ares_send(r->channel, bytes, len, question_answered, q); /* copies; q may be gone then */
+    ares_free_string(bytes);
+}
+
 static void resolver_ask(struct dns *d, struct dns_entry *e, enum dns_type type)
 {
-    enum { CLASS_IN = 1 };
     struct dns_resolver *r = resolver_of(d);
     struct question *q;
 
@@ -113,10 +154,11 @@ static void resolver_ask(struct dns *d, struct dns_entry *e, enum dns_type type)
     q->resolver = r;
     q->entry = e;
     q->type = type;
+    q->edns = true;
     list_push_back(&r->questions, &q->node);
     wheel_timer_init(&q->deadline, question_late);
     wheel_set(d->wheel, &q->deadline, io_now_ms(d->io) + r->timeout_ms);
-    ares_query(r->channel, e->name, CLASS_IN, (int)type, question_answered, q);
+    question_send(q);
     dns_resolver_rearm(r);
 }
 
@@ -169,6 +211,8 @@ static int set_servers(struct dns_resolver *r, const struct dns_resolver_options
     }
     return count > 0 ? ares_set_servers_ports(r->channel, nodes) : ARES_SUCCESS;
 }
+
+/* ---- the channel ----------------------------------------------------------------------------- */
 
 static size_t count_servers(struct dns_resolver *r)
 {
@@ -242,6 +286,7 @@ struct dns *dns_resolver_create(struct io *io, struct wheel *wheel,
         mem_free(r);
         return NULL;
     }
+    r->dns.trusted = dns_trust(r, options);
     dns_hosts_read(&r->dns, "/etc/hosts");
     return &r->dns;
 }

@@ -22,6 +22,13 @@ struct dns_resolver {
 /* What c-ares was told may have changed when it next wants to be called. */
 void dns_resolver_rearm(struct dns_resolver *r);
 
+/* ---- dns_trust.c ---------------------------------------------------------------------------- */
+
+/* Are these servers to be believed? The channel has them already. */
+bool dns_trust(struct dns_resolver *r, const struct dns_resolver_options *options);
+/* Does a resolv.conf say "options trust-ad"? */
+bool dns_trust_said(struct slice text);
+
 /* ---- dns_socket.c --------------------------------------------------------------------------- */
 
 extern const struct ares_socket_functions dns_socket_functions; /* user data: the resolver */

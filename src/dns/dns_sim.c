@@ -4,13 +4,16 @@
 #include "base_mem.h"
 #include "dns_priv.h"
 
-enum { TTL_S = 30 };
+enum { TTL_S = 30, ALIASES_MAX = 8 };
 
 struct zone_name {
     struct zone_name *next;
-    enum dns_status status; /* DNS_OK: what the records say */
-    struct buf mx;          /* struct dns_mx */
-    struct buf a, aaaa;     /* struct ip_addr */
+    enum dns_status status;    /* DNS_OK: what the records say */
+    struct buf mx;             /* struct dns_mx */
+    struct buf a, aaaa;        /* struct ip_addr */
+    struct dns_part tlsa, txt; /* their records */
+    bool secure;
+    char alias[DNS_NAME_MAX]; /* a CNAME to there; "": none */
     char name[DNS_NAME_MAX];
 };
 
@@ -52,6 +55,8 @@ void dns_sim_zone_destroy(struct dns_sim_zone *z)
         buf_finish(&n->mx);
         buf_finish(&n->a);
         buf_finish(&n->aaaa);
+        dns_part_finish(&n->tlsa);
+        dns_part_finish(&n->txt);
         mem_free(n);
     }
     mem_free(z);
@@ -106,20 +111,91 @@ void dns_sim_zone_set_status(struct dns_sim_zone *z, const char *name, enum dns_
     zone_name(z, name)->status = status;
 }
 
+void dns_sim_zone_add_alias(struct dns_sim_zone *z, const char *name, const char *target)
+{
+    ASSERT(dns_name_clean(slice_str(target), zone_name(z, name)->alias));
+}
+
+void dns_sim_zone_add_tlsa(struct dns_sim_zone *z, const char *name, uint8_t usage,
+                           uint8_t selector, uint8_t matching, struct slice data)
+{
+    struct buf record = {0};
+
+    (void)buf_append_byte(&record, usage);
+    (void)buf_append_byte(&record, selector);
+    (void)buf_append_byte(&record, matching);
+    (void)buf_append_slice(&record, data);
+    ASSERT(dns_part_add_text(&zone_name(z, name)->tlsa, buf_slice(&record)));
+    buf_finish(&record);
+}
+
+void dns_sim_zone_add_txt(struct dns_sim_zone *z, const char *name, const char *text)
+{
+    ASSERT(dns_part_add_text(&zone_name(z, name)->txt, slice_str(text)));
+}
+
+void dns_sim_zone_clear(struct dns_sim_zone *z, const char *name)
+{
+    struct zone_name *n = zone_name(z, name);
+
+    buf_clear(&n->mx);
+    buf_clear(&n->a);
+    buf_clear(&n->aaaa);
+    dns_part_finish(&n->tlsa);
+    dns_part_finish(&n->txt);
+    n->alias[0] = '\0';
+}
+
+void dns_sim_zone_set_secure(struct dns_sim_zone *z, const char *name, bool secure)
+{
+    zone_name(z, name)->secure = secure;
+}
+
 /* ---- answers -------------------------------------------------------------------------------- */
 
+static const struct buf *zone_records(const struct zone_name *n, enum dns_type type)
+{
+    switch (type) {
+    case DNS_TYPE_A: return &n->a;
+    case DNS_TYPE_AAAA: return &n->aaaa;
+    case DNS_TYPE_MX: return &n->mx;
+    case DNS_TYPE_TLSA: return &n->tlsa.records;
+    case DNS_TYPE_TXT: return &n->txt.records;
+    case DNS_TYPE_CNAME: return NULL;
+    }
+    ASSERT(false);
+    return NULL;
+}
+
+/* Along the aliases, each of which has to be secure for the whole to be. */
 static void look_up(struct dns_sim_zone *z, const struct sim_question *q, struct dns_part *out)
 {
     const struct zone_name *n = zone_find(z, q->entry->name);
+    bool secure = n != NULL && n->secure;
     const struct buf *records;
+    const char *name = NULL;
 
-    *out = (struct dns_part){.status = DNS_NO_NAME, .ttl_s = TTL_S};
+    for (int steps = 0; n != NULL && n->status == DNS_OK && n->alias[0] != '\0'
+                        && q->type != DNS_TYPE_CNAME && steps < ALIASES_MAX;
+         steps++) {
+        name = n->alias;
+        n = zone_find(z, name);
+        secure = secure && n != NULL && n->secure;
+    }
+    *out = (struct dns_part){.status = DNS_NO_NAME, .ttl_s = TTL_S, .secure = secure};
     if (n == NULL)
         return;
-    records = q->type == DNS_TYPE_MX ? &n->mx : q->type == DNS_TYPE_A ? &n->a : &n->aaaa;
-    out->status = n->status != DNS_OK ? n->status : buf_len(records) == 0 ? DNS_NO_DATA : DNS_OK;
-    if (out->status == DNS_OK)
+    records = zone_records(n, q->type);
+    out->status = n->status != DNS_OK         ? n->status
+                  : q->type == DNS_TYPE_CNAME ? n->alias[0] != '\0' ? DNS_OK : DNS_NO_DATA
+                  : buf_len(records) == 0     ? DNS_NO_DATA
+                                              : DNS_OK;
+    if (out->status == DNS_OK && q->type != DNS_TYPE_CNAME)
         (void)buf_append_slice(&out->records, buf_slice(records));
+    if (q->type == DNS_TYPE_CNAME)
+        name = n->alias;
+    if (out->status == DNS_OK && name != NULL)
+        out->canonical = mem_dup(name, strlen(name) + 1);
 }
 
 static void question_free(struct sim_question *q)
@@ -178,6 +254,7 @@ struct dns *dns_sim_create(struct dns_sim_zone *z, struct io *io, struct wheel *
     struct dns_sim *s = mem_zalloc(sizeof(*s));
 
     dns_front_init(&s->dns, &vtable, io, wheel, 0);
+    s->dns.trusted = true;
     s->zone = z;
     s->fail = fail;
     s->latency_max_ms = latency_max_ms;

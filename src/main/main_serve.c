@@ -284,8 +284,13 @@ static struct dns *create_dns(void *context, struct io *io, struct wheel *wheel,
     const struct worker *w = context;
     const struct conf_dns *conf = &w->serve->conf->dns;
     struct io_addr *servers = mem_calloc(conf->servers.count, sizeof(*servers));
-    struct dns_resolver_options options = {
-        .servers = servers, .server_count = conf->servers.count, .timeout_ms = conf->timeout};
+    struct dns_resolver_options options = {.servers = servers,
+                                           .server_count = conf->servers.count,
+                                           .timeout_ms = conf->timeout,
+                                           .dnssec =
+                                               conf->dnssec == CONF_DNSSEC_YES  ? DNS_DNSSEC_YES
+                                               : conf->dnssec == CONF_DNSSEC_NO ? DNS_DNSSEC_NO
+                                                                                : DNS_DNSSEC_AUTO};
     struct dns *dns;
 
     for (size_t i = 0; i < conf->servers.count; i++)

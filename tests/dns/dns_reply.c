@@ -61,6 +61,11 @@ void reply_truncated(struct buf *b)
     b->data[b->head + 2] |= 2;
 }
 
+void reply_secure(struct buf *b)
+{
+    b->data[b->head + 3] |= 0x20;
+}
+
 void reply_record(struct buf *b, int section, const char *owner, uint16_t type, uint32_t ttl,
                   struct slice data)
 {

@@ -4,11 +4,21 @@
 
 #include "base_buf.h"
 
-enum { REPLY_A = 1, REPLY_NS = 2, REPLY_CNAME = 5, REPLY_SOA = 6, REPLY_MX = 15, REPLY_AAAA = 28 };
+enum {
+    REPLY_A = 1,
+    REPLY_NS = 2,
+    REPLY_CNAME = 5,
+    REPLY_SOA = 6,
+    REPLY_MX = 15,
+    REPLY_TXT = 16,
+    REPLY_AAAA = 28,
+    REPLY_TLSA = 52,
+};
 
 /* Begins a reply to one question. Answers are to be added before the authority section. */
 void reply_begin(struct buf *b, uint16_t id, unsigned rcode, const char *name, uint16_t type);
 void reply_truncated(struct buf *b); /* sets TC */
+void reply_secure(struct buf *b);    /* sets AD */
 /* An owner of "" is the root; "@" is a pointer to the question's name. */
 void reply_mx(struct buf *b, const char *owner, uint32_t ttl, uint16_t preference,
               const char *host);

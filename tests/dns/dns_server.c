@@ -35,6 +35,7 @@ static bool read_query(const uint8_t *m, size_t len, struct dns_server_query *q)
         return false;
     q->id = (uint16_t)(m[0] << 8 | m[1]);
     q->edns = m[11] != 0;
+    q->ad = (m[3] & 0x20) != 0;
     while (at < len && m[at] != 0) {
         if (at + 1 + m[at] >= len || out + m[at] + 2 > sizeof(q->name))
             return false;

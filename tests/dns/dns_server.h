@@ -16,6 +16,7 @@ struct dns_server_query {
     uint16_t id;
     bool tcp;
     bool edns;
+    bool ad;         /* it asks for the AD bit */
     unsigned before; /* how often this server was asked before */
 };
 

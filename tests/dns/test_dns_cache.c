@@ -123,6 +123,19 @@ static void answer(unsigned n, enum dns_status status, uint32_t ttl_s, struct sl
     dns_answered(asked[n].entry, asked[n].type, &part);
 }
 
+static void answer_secure(unsigned n, enum dns_status status, bool secure, const char *ip)
+{
+    struct dns_part part = {.status = status, .ttl_s = 60, .secure = secure};
+    struct ip_addr addr;
+
+    ck_assert_uint_lt(n, asked_count);
+    if (ip != NULL) {
+        ck_assert(ip_parse(slice_str(ip), &addr));
+        (void)buf_append(&part.records, &addr, sizeof(addr));
+    }
+    dns_answered(asked[n].entry, asked[n].type, &part);
+}
+
 static void answer_mx(unsigned n, uint32_t ttl_s)
 {
     static const struct dns_mx mx[] = {{20, "b"}, {10, "c"}, {20, "a"}, {10, "d"}, {5, "e"}};
@@ -335,6 +348,89 @@ START_TEST(half_an_answer_is_asked_again_soon)
 }
 END_TEST
 
+/* What counts is what the answer is made of; and nothing counts with a resolver that is not trusted. */
+START_TEST(security_of_two_parts)
+{
+    static const struct {
+        enum dns_status a, aaaa;
+        bool a_secure, aaaa_secure, both;
+    } rows[] = {
+        {DNS_OK, DNS_OK, true, true, true},
+        {DNS_OK, DNS_OK, true, false, false},
+        {DNS_OK, DNS_OK, false, true, false},
+        {DNS_OK, DNS_NO_DATA, true, false, true},
+        {DNS_OK, DNS_TEMPORARY, true, false, true},
+        {DNS_NO_DATA, DNS_OK, true, false, false},
+        {DNS_NO_DATA, DNS_NO_DATA, true, true, true},
+        {DNS_NO_DATA, DNS_NO_DATA, true, false, false},
+        {DNS_NO_NAME, DNS_NO_NAME, true, true, true},
+        {DNS_TEMPORARY, DNS_NO_DATA, true, true, false},
+    };
+    char name[] = "trusted0.test";
+
+    for (int trusted = 0; trusted < 2; trusted++) {
+        dns->trusted = trusted == 1;
+        ck_assert(dns_is_trusted(dns) == (trusted == 1));
+        name[0] = trusted == 1 ? 't' : 'x';
+        for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+            struct probe *p;
+            name[7] = (char)('a' + i);
+            asked_count = 0;
+            p = ask_addresses(0, name);
+            answer_secure(0, rows[i].a, rows[i].a_secure, rows[i].a == DNS_OK ? "192.0.2.1" : NULL);
+            answer_secure(1, rows[i].aaaa, rows[i].aaaa_secure,
+                          rows[i].aaaa == DNS_OK ? "2001:db8::1" : NULL);
+            pass();
+            ck_assert_msg(p->q.secure == (rows[i].both && trusted == 1), "row %u", i);
+            p = ask_addresses(1, name); /* the cache remembers */
+            pass();
+            ck_assert_uint_eq(asked_count, 2);
+            ck_assert(p->q.secure == (rows[i].both && trusted == 1));
+        }
+    }
+}
+END_TEST
+
+START_TEST(texts)
+{
+    struct probe *tlsa = probe(0), *txt = probe(1), *alias = probe(2);
+    struct dns_part part = {.status = DNS_OK, .ttl_s = 60, .secure = true};
+
+    dns->trusted = true;
+    dns_query_tlsa(dns, &tlsa->q, SLICE_LITERAL("_25._tcp.mx.test"));
+    dns_query_txt(dns, &txt->q, SLICE_LITERAL("_mta-sts.x.test"));
+    dns_query_alias(dns, &alias->q, SLICE_LITERAL("x.test"));
+    ck_assert_uint_eq(asked_count, 3);
+    ck_assert_int_eq(asked[0].type, DNS_TYPE_TLSA);
+    ck_assert_int_eq(asked[1].type, DNS_TYPE_TXT);
+    ck_assert_int_eq(asked[2].type, DNS_TYPE_CNAME);
+    ck_assert(dns_part_add_text(&part, SLICE_LITERAL("\3\1\2digest")));
+    ck_assert(dns_part_add_text(&part, SLICE_LITERAL("\2\0\0")));
+    dns_answered(asked[0].entry, asked[0].type, &part);
+    part = (struct dns_part){.status = DNS_OK, .ttl_s = 60};
+    ck_assert(dns_part_add_text(&part, SLICE_LITERAL("v=STSv1; id=1")));
+    ck_assert(dns_part_add_text(&part, SLICE_LITERAL("")));
+    dns_answered(asked[1].entry, asked[1].type, &part);
+    part = (struct dns_part){.status = DNS_OK, .ttl_s = 60, .secure = true};
+    part.canonical = mem_dup("y.test", 7);
+    dns_answered(asked[2].entry, asked[2].type, &part);
+    pass();
+    ck_assert(tlsa->q.secure && !txt->q.secure && alias->q.secure);
+    ck_assert_uint_eq(tlsa->q.answer->tlsa_count, 2);
+    ck_assert_uint_eq(tlsa->q.answer->tlsa[0].usage, 3);
+    ck_assert_uint_eq(tlsa->q.answer->tlsa[0].selector, 1);
+    ck_assert_uint_eq(tlsa->q.answer->tlsa[0].matching, 2);
+    ck_assert(slice_equal(tlsa->q.answer->tlsa[0].data, SLICE_LITERAL("digest")));
+    ck_assert_uint_eq(tlsa->q.answer->tlsa[1].usage, 2);
+    ck_assert_uint_eq(tlsa->q.answer->tlsa[1].data.len, 0);
+    ck_assert_str_eq(tlsa->q.answer->canonical, "_25._tcp.mx.test");
+    ck_assert_uint_eq(txt->q.answer->txt_count, 2);
+    ck_assert(slice_equal(txt->q.answer->txt[0], SLICE_LITERAL("v=STSv1; id=1")));
+    ck_assert_uint_eq(txt->q.answer->txt[1].len, 0);
+    ck_assert_str_eq(alias->q.answer->canonical, "y.test");
+}
+END_TEST
+
 START_TEST(literals_and_bad_names)
 {
     struct probe *four = ask_addresses(0, "192.0.2.9"), *six = ask_addresses(1, "2001:db8::9"),
@@ -459,6 +555,8 @@ Suite *dns_cache_suite(void)
     tcase_add_test(tc, addresses_of_both_families);
     tcase_add_test(tc, two_statuses_make_one);
     tcase_add_test(tc, half_an_answer_is_asked_again_soon);
+    tcase_add_test(tc, security_of_two_parts);
+    tcase_add_test(tc, texts);
     tcase_add_test(tc, literals_and_bad_names);
     tcase_add_test(tc, an_answer_within_the_question);
     tcase_add_test(tc, finish_at_any_time);

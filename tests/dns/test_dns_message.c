@@ -41,6 +41,108 @@ static const char *address(size_t i)
     return text;
 }
 
+/* A record of TLSA or TXT: its data. */
+static struct slice text(size_t i)
+{
+    struct slice records = buf_slice(&part.records);
+    uint16_t len;
+
+    for (;; i--) {
+        ck_assert_uint_ge(records.len, sizeof(len));
+        memcpy(&len, records.data, sizeof(len));
+        slice_advance(&records, sizeof(len));
+        if (i == 0)
+            return slice_head(records, len);
+        slice_advance(&records, len);
+    }
+}
+
+START_TEST(tlsa_records)
+{
+    reply_begin(&reply, 1, 0, "_25._tcp.mx.test", REPLY_TLSA);
+    reply_cname(&reply, "@", 300, "tlsa.test");
+    reply_record(&reply, 0, "tlsa.test", REPLY_TLSA, 200, SLICE_LITERAL("\3\1\1abc\0d"));
+    reply_record(&reply, 0, "tlsa.test", REPLY_TLSA, 300, SLICE_LITERAL("\2\0\2"));
+    reply_record(&reply, 0, "@", REPLY_TLSA, 300, SLICE_LITERAL("\3\1\1alias"));
+    ck_assert_int_eq(parse(DNS_TYPE_TLSA, "_25._tcp.mx.test"), DNS_OK);
+    ck_assert(slice_equal(text(0), SLICE_LITERAL("\3\1\1abc\0d")));
+    ck_assert(slice_equal(text(1), SLICE_LITERAL("\2\0\2")));
+    ck_assert_uint_eq(buf_len(&part.records), 2 + 8 + 2 + 3);
+    ck_assert_uint_eq(part.ttl_s, 200);
+    ck_assert_str_eq(part.canonical, "tlsa.test");
+}
+END_TEST
+
+START_TEST(txt_records)
+{
+    reply_begin(&reply, 1, 0, "_mta-sts.x.test", REPLY_TXT);
+    reply_record(&reply, 0, "@", REPLY_TXT, 200, SLICE_LITERAL("\5v=STS\10v1; id=7\0"));
+    reply_record(&reply, 0, "@", REPLY_TXT, 200, SLICE_LITERAL("\0"));
+    ck_assert_int_eq(parse(DNS_TYPE_TXT, "_mta-sts.x.test"), DNS_OK);
+    ck_assert(slice_equal(text(0), SLICE_LITERAL("v=STSv1; id=7")));
+    ck_assert_uint_eq(text(1).len, 0);
+    ck_assert_ptr_null(part.canonical);
+}
+END_TEST
+
+/* More than fits: the first ones, or none at all, which is nothing to work with. */
+START_TEST(texts_that_do_not_fit)
+{
+    static uint8_t data[DNS_TEXTS_SIZE_MAX + 100];
+
+    memset(data, 3, sizeof(data));
+    reply_begin(&reply, 1, 0, "x.test", REPLY_TLSA);
+    reply_record(&reply, 0, "@", REPLY_TLSA, 200, slice_of(data, DNS_TEXTS_SIZE_MAX - 2));
+    reply_record(&reply, 0, "@", REPLY_TLSA, 200, SLICE_LITERAL("\3\1\1"));
+    ck_assert_int_eq(parse(DNS_TYPE_TLSA, "x.test"), DNS_OK);
+    ck_assert_uint_eq(buf_len(&part.records), DNS_TEXTS_SIZE_MAX);
+    buf_clear(&reply);
+    reply_begin(&reply, 1, 0, "x.test", REPLY_TLSA);
+    reply_record(&reply, 0, "@", REPLY_TLSA, 200, slice_of(data, DNS_TEXTS_SIZE_MAX - 1));
+    ck_assert_int_eq(parse(DNS_TYPE_TLSA, "x.test"), DNS_TEMPORARY);
+}
+END_TEST
+
+/* Only the first step. */
+START_TEST(an_alias_alone)
+{
+    reply_begin(&reply, 1, 0, "a.test", REPLY_CNAME);
+    reply_cname(&reply, "b.test", 30, "c.test");
+    reply_cname(&reply, "@", 40, "B.test");
+    ck_assert_int_eq(parse(DNS_TYPE_CNAME, "a.test"), DNS_OK);
+    ck_assert_str_eq(part.canonical, "b.test");
+    ck_assert_uint_eq(part.ttl_s, 40);
+    reply_cname(&reply, "@", 40, "d.test");
+    ck_assert_int_eq(parse(DNS_TYPE_CNAME, "a.test"), DNS_TEMPORARY);
+    buf_clear(&reply);
+    reply_begin(&reply, 1, 0, "a.test", REPLY_CNAME);
+    reply_soa(&reply, "test", 300, 30);
+    ck_assert_int_eq(parse(DNS_TYPE_CNAME, "a.test"), DNS_NO_DATA);
+}
+END_TEST
+
+START_TEST(the_ad_bit)
+{
+    static const struct {
+        unsigned rcode;
+        bool record, secure;
+    } rows[] = {{0, true, true}, {0, false, true}, {3, false, true}, {2, false, false}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        for (int ad = 0; ad < 2; ad++) {
+            buf_clear(&reply);
+            reply_begin(&reply, 1, rows[i].rcode, "a.test", REPLY_A);
+            if (rows[i].record)
+                reply_address(&reply, "@", 50, "192.0.2.3");
+            if (ad == 1)
+                reply_secure(&reply);
+            (void)parse(DNS_TYPE_A, "a.test");
+            ck_assert(part.secure == (ad == 1 && rows[i].secure));
+        }
+    }
+}
+END_TEST
+
 START_TEST(mx_records)
 {
     reply_begin(&reply, 1, 0, "Example.test", REPLY_MX);
@@ -83,6 +185,7 @@ START_TEST(aliases)
     reply_cname(&reply, "@", 40, "b.test");
     ck_assert_int_eq(parse(DNS_TYPE_A, "a.test"), DNS_OK);
     ck_assert_str_eq(address(0), "192.0.2.3");
+    ck_assert_str_eq(part.canonical, "c.test");
     ck_assert_uint_eq(part.ttl_s, 30);
     /* To a name without such records. */
     ck_assert_int_eq(parse(DNS_TYPE_MX, "a.test"), DNS_NO_DATA);
@@ -183,6 +286,11 @@ START_TEST(bad_records)
         {REPLY_MX, SLICE_INIT("\0\1\x41z\0")},  /* a label of an unknown kind */
         {REPLY_CNAME, SLICE_INIT("\1b\0z")},
         {REPLY_CNAME, SLICE_INIT("")},
+        {REPLY_TLSA, SLICE_INIT("")},
+        {REPLY_TLSA, SLICE_INIT("\3\1")},
+        {REPLY_TXT, SLICE_INIT("")},
+        {REPLY_TXT, SLICE_INIT("\2a")},
+        {REPLY_TXT, SLICE_INIT("\1a\1")},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -219,6 +327,8 @@ static void example(void)
     reply_cname(&reply, "@", 40, "b.test");
     reply_mx(&reply, "b.test", 300, 10, "@");
     reply_mx(&reply, "b.test", 300, 20, "mail.b.test");
+    reply_record(&reply, 0, "b.test", REPLY_TLSA, 60, SLICE_LITERAL("\3\1\1abc"));
+    reply_record(&reply, 0, "b.test", REPLY_TXT, 60, SLICE_LITERAL("\3abc\2de"));
     reply_soa(&reply, "test", 300, 30);
 }
 
@@ -247,6 +357,7 @@ END_TEST
 
 START_TEST(altered_anywhere)
 {
+    static const enum dns_type types[] = {DNS_TYPE_TLSA, DNS_TYPE_TXT, DNS_TYPE_CNAME};
     struct rand rand;
 
     rand_seed(&rand, 7);
@@ -258,6 +369,12 @@ START_TEST(altered_anywhere)
             ck_assert_uint_ge(buf_len(&part.records), sizeof(struct dns_mx));
         else
             ck_assert_uint_eq(buf_len(&part.records), 0);
+        for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+            if (parse(types[i], "b.test") == DNS_OK)
+                ck_assert(buf_len(&part.records) > 0 || part.canonical != NULL);
+            else
+                ck_assert(buf_len(&part.records) == 0 && part.canonical == NULL);
+        }
     }
 }
 END_TEST
@@ -297,6 +414,7 @@ START_TEST(names)
         longest[i] = i % 2 == 0 ? 'a' : '.';
     ck_assert(dns_name_clean(slice_of(longest, 253), out));
     ck_assert_uint_eq(strlen(out), 253);
+    ck_assert(dns_name_clean(SLICE_LITERAL("_25._tcp.mx.test"), out));
     ck_assert(!dns_name_clean(slice_of(longest, 255), out));
 }
 END_TEST
@@ -308,6 +426,11 @@ Suite *dns_message_suite(void)
 
     tcase_add_checked_fixture(tc, NULL, teardown);
     tcase_add_test(tc, mx_records);
+    tcase_add_test(tc, tlsa_records);
+    tcase_add_test(tc, txt_records);
+    tcase_add_test(tc, texts_that_do_not_fit);
+    tcase_add_test(tc, an_alias_alone);
+    tcase_add_test(tc, the_ad_bit);
     tcase_add_test(tc, addresses);
     tcase_add_test(tc, aliases);
     tcase_add_test(tc, aliases_in_a_circle);

@@ -3,11 +3,13 @@
 #include <check.h>
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base_wheel.h"
 #include "dns_reply.h"
-#include "dns_resolver.h"
+#include "dns_resolver_priv.h"
 #include "dns_server.h"
 #include "io_uring_ring.h"
 
@@ -25,6 +27,7 @@ static struct dns_server *server;
 static struct io_addr server_addr;
 static struct probe probes[QUERIES];
 static int fds_before;
+static enum dns_dnssec dnssec;
 
 /* ---- the script ----------------------------------------------------------------------------- */
 
@@ -88,8 +91,23 @@ static enum dns_server_act answer_address(const struct dns_server_query *q, stru
 
 static enum dns_server_act script(const struct dns_server_query *q, struct buf *reply)
 {
+    if (!q->ad) /* a question that does not want to know what is validated */
+        return SERVER_DROP;
     if (is(q, "slow.test"))
         return SERVER_DROP;
+    if (is(q, "signed.test") || is(q, "_25._tcp.signed.test") || is(q, "signed.null.test")) {
+        reply_begin(reply, q->id, is(q, "signed.null.test") ? 3 : 0, q->name, q->type);
+        reply_secure(reply);
+        if (q->type == REPLY_MX)
+            reply_mx(reply, "@", 300, 20, "signed.test");
+        else if (q->type == REPLY_TLSA)
+            reply_record(reply, 0, "@", REPLY_TLSA, 60, SLICE_LITERAL("\3\1\1abc"));
+        else if (q->type == REPLY_TXT)
+            reply_record(reply, 0, "@", REPLY_TXT, 60, SLICE_LITERAL("\2ab\1c"));
+        else if (q->type == REPLY_CNAME)
+            reply_cname(reply, "@", 60, "mx.test");
+        return SERVER_SEND;
+    }
     if (is(q, "lost.test") && q->before == 0)
         return SERVER_DROP; /* one datagram */
     if (is(q, "garbage.test")) {
@@ -108,7 +126,7 @@ static enum dns_server_act script(const struct dns_server_query *q, struct buf *
         return SERVER_SEND;
     }
     if (is(q, "nxdomain.test") || is(q, "servfail.test") || is(q, "refused.test")
-        || (is(q, "old.test") && q->edns)) {
+        || ((is(q, "old.test") || is(q, "older.test")) && q->edns)) {
         unsigned rcode = is(q, "nxdomain.test")   ? 3
                          : is(q, "servfail.test") ? 2
                          : is(q, "refused.test")  ? 5
@@ -116,7 +134,7 @@ static enum dns_server_act script(const struct dns_server_query *q, struct buf *
         reply_begin(reply, q->id, rcode, q->name, q->type);
         return SERVER_SEND;
     }
-    if (is(q, "old.test") || is(q, "lost.test")) {
+    if (is(q, "old.test") || is(q, "older.test") || is(q, "lost.test")) {
         reply_begin(reply, q->id, 0, q->name, q->type);
         reply_mx(reply, "@", 300, 1, "mail.test");
         return SERVER_SEND;
@@ -141,7 +159,7 @@ static int count_fds(void)
 static void create_dns(uint64_t timeout_ms)
 {
     struct dns_resolver_options options = {
-        .servers = &server_addr, .server_count = 1, .timeout_ms = timeout_ms};
+        .servers = &server_addr, .server_count = 1, .timeout_ms = timeout_ms, .dnssec = dnssec};
     struct buf error = {0};
 
     dns = dns_resolver_create(io, &wheel, &options, &error);
@@ -157,6 +175,7 @@ static void setup(void)
     int code = 0;
 
     memset(probes, 0, sizeof(probes));
+    dnssec = DNS_DNSSEC_AUTO;
     io = io_uring_create(&options, &error, &code);
     ck_assert_msg(io != NULL, "%.*s", SLICE_ARG(buf_slice(&error)));
     ck_assert_int_eq(io_uring_start(io), 0);
@@ -176,7 +195,7 @@ static void pass(void)
     wheel_advance(&wheel, io_now_ms(io));
 }
 
-static void teardown(void)
+static void end_dns(void)
 {
     uint64_t deadline_ms = io_now_ms(io) + PATIENCE_MS;
 
@@ -188,6 +207,11 @@ static void teardown(void)
         ck_assert_uint_lt(io_now_ms(io), deadline_ms);
     }
     dns_destroy(dns);
+}
+
+static void teardown(void)
+{
+    end_dns();
     dns_server_stop(server);
     ck_assert_int_eq(count_fds(), fds_before);
     io_destroy(io);
@@ -267,7 +291,7 @@ START_TEST(statuses)
         {"nxdomain.test", DNS_NO_NAME},   {"nodata.test", DNS_NO_DATA},
         {"servfail.test", DNS_TEMPORARY}, {"refused.test", DNS_TEMPORARY},
         {"garbage.test", DNS_TEMPORARY},  {"old.test", DNS_OK},
-        {"bad..name", DNS_BAD_NAME},
+        {"older.test", DNS_OK},           {"bad..name", DNS_BAD_NAME},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -432,6 +456,101 @@ START_TEST(stopped_while_open)
 }
 END_TEST
 
+/* The server is on this machine, so its word counts, unless somebody says no. */
+START_TEST(the_ad_bit)
+{
+    for (int believed = 1; believed >= 0; believed--) {
+        struct probe *tlsa = &probes[1], *txt = &probes[2], *alias = &probes[3];
+        dnssec = believed == 1 ? DNS_DNSSEC_AUTO : DNS_DNSSEC_NO;
+        end_dns();
+        create_dns(3000);
+        ck_assert(dns_is_trusted(dns) == (believed == 1));
+        ck_assert(ask_mx("signed.test")->q.secure == (believed == 1));
+        ck_assert(!ask_mx("mx.test")->q.secure);
+        ck_assert(ask_mx("signed.null.test")->q.secure == (believed == 1));
+        ck_assert_int_eq(probes[0].q.status, DNS_NO_NAME);
+        for (int i = 1; i < 4; i++)
+            probes[i].q.done = probe_done;
+        dns_query_tlsa(dns, &tlsa->q, SLICE_LITERAL("_25._tcp.signed.test"));
+        dns_query_txt(dns, &txt->q, SLICE_LITERAL("signed.test"));
+        dns_query_alias(dns, &alias->q, SLICE_LITERAL("signed.test"));
+        for (int i = 1; i < 4; i++) {
+            wait_for(&probes[i]);
+            ck_assert(probes[i].q.secure == (believed == 1));
+        }
+        ck_assert(slice_equal(tlsa->q.answer->tlsa[0].data, SLICE_LITERAL("abc")));
+        ck_assert(slice_equal(txt->q.answer->txt[0], SLICE_LITERAL("abc")));
+        ck_assert_str_eq(alias->q.answer->canonical, "mx.test");
+        for (int i = 0; i < 4; i++) {
+            dns_query_finish(&probes[i].q);
+            probes[i].done = 0;
+        }
+    }
+}
+END_TEST
+
+static bool trusts(const char *first, const char *second, enum dns_dnssec how, const char *path)
+{
+    const char *const text[] = {first, second};
+    struct io_addr addrs[2];
+    struct dns_resolver_options options = {.servers = addrs, .dnssec = how, .resolv_conf = path};
+    struct buf error = {0};
+    struct dns *d;
+    bool trusted;
+
+    for (; options.server_count < 2 && text[options.server_count] != NULL; options.server_count++) {
+        struct ip_addr ip;
+        ck_assert(ip_parse(slice_str(text[options.server_count]), &ip));
+        io_addr_from_ip(&ip, 53, &addrs[options.server_count]);
+    }
+    d = dns_resolver_create(io, &wheel, &options, &error);
+    ck_assert_ptr_nonnull(d);
+    trusted = dns_is_trusted(d);
+    dns_destroy(d);
+    return trusted;
+}
+
+START_TEST(who_is_trusted)
+{
+    char path[] = "/tmp/mailring-resolv-XXXXXX";
+    int fd = mkstemp(path);
+
+    ck_assert(fd >= 0 && write(fd, "options edns0 trust-ad\n", 23) == 23 && close(fd) == 0);
+    ck_assert(trusts("127.0.0.1", NULL, DNS_DNSSEC_AUTO, NULL));
+    ck_assert(trusts("127.1.2.3", "::1", DNS_DNSSEC_AUTO, NULL));
+    ck_assert(!trusts("127.0.0.1", "192.0.2.1", DNS_DNSSEC_AUTO, NULL));
+    ck_assert(!trusts("192.0.2.1", "127.0.0.1", DNS_DNSSEC_AUTO, NULL));
+    ck_assert(!trusts("2001:db8::1", NULL, DNS_DNSSEC_AUTO, NULL));
+    ck_assert(trusts("192.0.2.1", NULL, DNS_DNSSEC_YES, NULL));
+    ck_assert(!trusts("127.0.0.1", NULL, DNS_DNSSEC_NO, NULL));
+    /* What the file says is about its own servers. */
+    ck_assert(!trusts("192.0.2.1", NULL, DNS_DNSSEC_AUTO, path));
+    ck_assert(trusts(NULL, NULL, DNS_DNSSEC_AUTO, path));
+    ck_assert(!trusts(NULL, NULL, DNS_DNSSEC_NO, path));
+    ck_assert_int_eq(unlink(path), 0);
+}
+END_TEST
+
+START_TEST(options_of_the_system)
+{
+    static const struct {
+        const char *text;
+        bool trust;
+    } rows[] = {
+        {"nameserver 192.0.2.1\noptions ndots:1 trust-ad timeout:1\n", true},
+        {"options trust-ad", true},
+        {"  options\ttrust-ad\nsearch x", true},
+        {"options no-trust-ad\n", false},
+        {"# options trust-ad\n", false},
+        {"options trust-adx\nsearch trust-ad\n", false},
+        {"", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        ck_assert_msg(dns_trust_said(slice_str(rows[i].text)) == rows[i].trust, "%s", rows[i].text);
+}
+END_TEST
+
 START_TEST(nobody_there)
 {
     struct sockaddr_in *addr = (struct sockaddr_in *)(void *)&server_addr.storage;
@@ -474,6 +593,9 @@ Suite *dns_resolver_suite(void)
     tcase_add_test(tc, many_at_a_time);
     tcase_add_test(tc, given_up);
     tcase_add_test(tc, stopped_while_open);
+    tcase_add_test(tc, the_ad_bit);
+    tcase_add_test(tc, who_is_trusted);
+    tcase_add_test(tc, options_of_the_system);
     tcase_add_test(tc, nobody_there);
     tcase_add_test(tc, servers_of_the_system);
     suite_add_tcase(s, tc);

@@ -65,6 +65,11 @@ static void probe_done(struct dns_query *q)
     p->done_ms = io_now_ms(io);
 }
 
+static void ignore(struct dns_query *q)
+{
+    (void)q;
+}
+
 static struct probe *ask(int i, bool mx, const char *name)
 {
     struct probe *p = &probes[i];
@@ -118,6 +123,40 @@ START_TEST(answers)
         ck_assert_uint_eq(probes[i].done, 1);
         ck_assert_uint_le(probes[i].done_ms - probes[i].asked_ms, LATENCY_MS);
     }
+}
+END_TEST
+
+START_TEST(security_of_names)
+{
+    struct dns_query tlsa = {.done = ignore}, txt = {.done = ignore}, alias = {.done = ignore};
+    struct probe *mx, *host, *far, *none;
+
+    dns_sim_zone_set_secure(zone, "example.test", true);
+    dns_sim_zone_set_secure(zone, "a.test", true);
+    dns_sim_zone_add_alias(zone, "near.test", "a.test");
+    dns_sim_zone_set_secure(zone, "near.test", true);
+    dns_sim_zone_add_alias(zone, "far.test", "near.test");
+    dns_sim_zone_add_tlsa(zone, "_25._tcp.a.test", 3, 1, 1, SLICE_LITERAL("x"));
+    dns_sim_zone_set_secure(zone, "_25._tcp.a.test", true);
+    dns_sim_zone_add_txt(zone, "_mta-sts.example.test", "v=STSv1");
+    mx = ask(0, true, "example.test");
+    host = ask(1, false, "near.test");
+    far = ask(2, false, "far.test");
+    none = ask(3, true, "a.test");
+    dns_query_tlsa(dns, &tlsa, SLICE_LITERAL("_25._tcp.a.test"));
+    dns_query_txt(dns, &txt, SLICE_LITERAL("_mta-sts.example.test"));
+    dns_query_alias(dns, &alias, SLICE_LITERAL("near.test"));
+    run();
+    ck_assert(mx->q.secure && host->q.secure && !far->q.secure && none->q.secure);
+    ck_assert_str_eq(host->q.answer->canonical, "a.test");
+    ck_assert_str_eq(far->q.answer->canonical, "a.test");
+    ck_assert(tlsa.secure && tlsa.answer->tlsa[0].usage == 3);
+    ck_assert(!txt.secure && slice_equal(txt.answer->txt[0], SLICE_LITERAL("v=STSv1")));
+    ck_assert(alias.secure);
+    ck_assert_str_eq(alias.answer->canonical, "a.test");
+    dns_query_finish(&tlsa);
+    dns_query_finish(&txt);
+    dns_query_finish(&alias);
 }
 END_TEST
 
@@ -183,6 +222,7 @@ Suite *dns_sim_suite(void)
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, answers);
+    tcase_add_test(tc, security_of_names);
     tcase_add_test(tc, statuses_on_command);
     tcase_add_test(tc, failures_from_the_seed);
     tcase_add_test(tc, destroyed_while_open);
