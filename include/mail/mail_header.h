@@ -24,6 +24,7 @@ enum mail_header_fact {
     MAIL_HEADER_DUPLICATE = 1 << 8,      /* From, Date, Message-ID, Sender, To or Subject twice */
     MAIL_HEADER_LONG_LINE = 1 << 9,      /* over 998 octets without CRLF (RFC 5322 2.1.1) */
     MAIL_HEADER_NO_FIELD = 1 << 10,      /* a line that is no field ended the section */
+    MAIL_HEADER_TLS_OPTIONAL = 1 << 11,  /* TLS-Required: No (RFC 8689 3) */
 };
 
 struct mail_header {

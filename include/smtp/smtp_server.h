@@ -106,9 +106,9 @@ struct smtp_server {
     struct slice mechanism;
     struct slice response;
     bool has_response; /* the initial one was given */
-    /* What AUTH offers in this session: the options' list for TLS or for the clear. After
-     * smtp_server_init() and smtp_server_secured() the caller may put another in its place (EXTERNAL for
-     * one with a client certificate); the bytes are the caller's and stay. */
+    /* What AUTH offers in this session: smtp_server_init() and smtp_server_secured() set the options' list
+     * for the clear or for TLS, and the caller may put another in its place (EXTERNAL for one with a
+     * client certificate), at CHECK_HELO for instance. The bytes are the caller's and stay. */
     struct slice mechanisms;
     bool tls_active;
     bool authenticated;

@@ -96,9 +96,12 @@ static void bounce_writable(struct spool_writer *w)
 }
 
 /* What the next hop's dialog will want to know of the body. */
-static uint16_t body_flags(struct slice body)
+static uint16_t bounce_flags(const struct delivery_task *t, struct slice body)
 {
     uint16_t flags = SPOOL_IS_BOUNCE;
+
+    /* It tells about the message, so it is protected as that was (RFC 8689 5). */
+    flags |= t->flags & SPOOL_REQUIRE_TLS;
 
     if ((body.len > 0 && body.data[0] == '.') || memmem(body.data, body.len, "\n.", 2) != NULL)
         flags |= SPOOL_HAS_DOT_LINES;
@@ -117,7 +120,7 @@ static void bounce_commit(struct bounce *b)
                                       .recipients = &b->t->sender,
                                       .recipient_count = 1,
                                       .arrived_s = queue_now_s(b->d->o.queue),
-                                      .flags = body_flags(buf_slice(&b->body))};
+                                      .flags = bounce_flags(b->t, buf_slice(&b->body))};
     char about[ID_TEXT_SIZE];
     struct buf facts;
 

@@ -20,17 +20,19 @@ enum state {
 static const struct {
     const char *name; /* in lower case */
     enum mail_header_fact fact;
-    bool once;  /* RFC 5322 3.6: at most one */
-    bool token; /* its first word matters */
+    bool once;        /* RFC 5322 3.6: at most one */
+    const char *word; /* its first word decides, if it is this (true) or another (false) */
+    bool equal;
 } fields[] = {
-    {"from", MAIL_HEADER_FROM, true, false},
-    {"date", MAIL_HEADER_DATE, true, false},
-    {"message-id", MAIL_HEADER_MESSAGE_ID, true, false},
-    {"sender", MAIL_HEADER_SENDER, true, false},
-    {"to", MAIL_HEADER_TO, true, false},
-    {"subject", MAIL_HEADER_SUBJECT, true, false},
-    {"return-path", MAIL_HEADER_RETURN_PATH, false, false},
-    {"auto-submitted", MAIL_HEADER_AUTO_SUBMITTED, false, true},
+    {"from", MAIL_HEADER_FROM, true, NULL, false},
+    {"date", MAIL_HEADER_DATE, true, NULL, false},
+    {"message-id", MAIL_HEADER_MESSAGE_ID, true, NULL, false},
+    {"sender", MAIL_HEADER_SENDER, true, NULL, false},
+    {"to", MAIL_HEADER_TO, true, NULL, false},
+    {"subject", MAIL_HEADER_SUBJECT, true, NULL, false},
+    {"return-path", MAIL_HEADER_RETURN_PATH, false, NULL, false},
+    {"auto-submitted", MAIL_HEADER_AUTO_SUBMITTED, false, "no", false},
+    {"tls-required", MAIL_HEADER_TLS_OPTIONAL, false, "no", true},
 };
 
 static uint8_t lower(uint8_t c)
@@ -68,7 +70,8 @@ static void begin_value(struct mail_header *h)
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
         if (!name_is(h, fields[i].name))
             continue;
-        if (fields[i].token) {
+        if (fields[i].word != NULL) {
+            h->field = (uint8_t)i;
             h->state = TOKEN_BLANK;
             h->name_len = 0;
             return;
@@ -80,11 +83,10 @@ static void begin_value(struct mail_header *h)
     }
 }
 
-/* Only Auto-Submitted has a token that we look at. */
 static void end_token(struct mail_header *h)
 {
-    if (h->name_len > 0 && !name_is(h, "no"))
-        h->facts |= MAIL_HEADER_AUTO_SUBMITTED;
+    if (h->name_len > 0 && name_is(h, fields[h->field].word) == fields[h->field].equal)
+        h->facts |= fields[h->field].fact;
     h->state = VALUE;
 }
 

@@ -76,7 +76,7 @@ static bool param_body(struct slice value, struct smtp_params *out)
     return true;
 }
 
-/* RFC 8689 3: no value. */
+/* RFC 8689 2: no value. */
 static bool param_require_tls(struct slice value, struct smtp_params *out)
 {
     out->require_tls = true;

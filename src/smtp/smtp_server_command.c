@@ -111,7 +111,7 @@ static enum smtp_intent on_mail(struct smtp_server *s, struct slice argument, st
         SAY(s, out, 552, 5, 3, 4, "Message too big"); /* RFC 1870 6.1 */
         return SMTP_REPLIED;
     }
-    if (s->params.require_tls && !s->tls_active) { /* RFC 8689 4.1: never on a promise */
+    if (s->params.require_tls && !s->tls_active) { /* RFC 8689 2 */
         SAY(s, out, 530, 5, 7, 10, "REQUIRETLS needs TLS");
         return SMTP_REPLIED;
     }

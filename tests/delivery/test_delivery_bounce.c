@@ -77,6 +77,33 @@ START_TEST(one_recipient)
 }
 END_TEST
 
+static bool is_bounce(struct spool_message *m, void *context)
+{
+    unsigned *seen = context;
+
+    if (m->flags & SPOOL_IS_BOUNCE) {
+        ck_assert_uint_ne(m->flags & SPOOL_REQUIRE_TLS, 0);
+        (*seen)++;
+    }
+    return true;
+}
+
+/* A notification is protected as the message that it is about (RFC 8689 5). */
+START_TEST(requires_tls)
+{
+    static const char *const recipients[] = {"x@reject.test", NULL};
+    unsigned seen = 0;
+
+    ck_assert_uint_ne(
+        origin_submit(w, "bob@example.test", recipients, slice_str(message), SPOOL_REQUIRE_TLS), 0);
+    while (seen == 0) {
+        origin_pass(w);
+        spool_each(w->spool, is_bounce, &seen);
+    }
+    origin_drain(w);
+}
+END_TEST
+
 START_TEST(recipients_together)
 {
     static const char *const recipients[] = {"x@reject.test", "ann@example.test",
@@ -319,6 +346,7 @@ Suite *delivery_bounce_suite(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 30);
     tcase_add_test(tc, one_recipient);
+    tcase_add_test(tc, requires_tls);
     tcase_add_test(tc, recipients_together);
     tcase_add_test(tc, nobody_is_told);
     tcase_add_test(tc, expired);

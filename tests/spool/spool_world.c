@@ -221,7 +221,7 @@ enum spool_result test_commit(struct test_writer *t, const char *sender, unsigne
         .recipients = to,
         .recipient_count = recipients,
         .arrived_s = 1234567,
-        .flags = SPOOL_HAS_8BIT,
+        .flags = SPOOL_HAS_8BIT | SPOOL_REQUIRE_TLS,
         .facts = SLICE_LITERAL("client=192.0.2.1"),
     };
     t->is_done = false;

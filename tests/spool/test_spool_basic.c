@@ -59,7 +59,7 @@ START_TEST(round_trip)
         ck_assert_ptr_nonnull(m);
         ck_assert_uint_eq(m->recipient_count, 1 + i * 3);
         ck_assert_uint_eq(m->arrived_s, 1234567);
-        ck_assert_uint_eq(m->flags, SPOOL_HAS_8BIT);
+        ck_assert_uint_eq(m->flags, SPOOL_HAS_8BIT | SPOOL_REQUIRE_TLS);
         expect_body(&w, m, i, lengths[i]);
     }
     spool_world_close(&w);
