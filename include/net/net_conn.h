@@ -12,6 +12,10 @@
  * of a pass. net_conn_send_body() sends pieces that stand still elsewhere, behind what is in the out
  * buffer, without copying.
  *
+ * TLS. net_conn_start_tls() puts a filter between the owner and the socket; everything above stays as it
+ * is: input is plaintext, the out buffer and the pieces of a body are encrypted as they leave. Input that
+ * waits lies in a buffer of its own, held only while there is some.
+ *
  * Closing. net_conn_close() sends what is left, then shuts down, waits for what is in flight, closes
  * and calls `closed`: only then may the owner free its memory. net_conn_abort() does not wait for the
  * peer to take the rest.
@@ -22,6 +26,8 @@
 #include "base_buf.h"
 #include "base_list.h"
 #include "io.h"
+#include "tls.h"
+#include "work.h"
 
 enum net_conn_state {
     NET_CONN_IDLE, /* no socket */
@@ -33,7 +39,18 @@ enum net_conn_state {
     NET_CONN_CLOSING,
 };
 
+enum net_conn_tls {
+    NET_CONN_TLS_NONE,
+    NET_CONN_TLS_HANDSHAKE,
+    NET_CONN_TLS_ACTIVE, /* to the end */
+    /* In the handshake or later; `error` is set as well. An alert may still be leaving: a close that
+     * lingers lets the peer see it. */
+    NET_CONN_TLS_FAILED,
+};
+
 enum { NET_CONN_OUT_LIMIT = 64 * 1024, NET_CONN_CARRY_LIMIT = 64 * 1024 };
+
+struct net_tls;
 
 struct net_conn {
     struct io *io;
@@ -47,14 +64,18 @@ struct net_conn {
     bool wants_input; /* until the next receive */
     bool in_ready;    /* guards against a step within a step */
     bool linger;
-    bool half_closed; /* our end was said */
-    int error;        /* negative errno of the first failure; 0 */
+    bool half_closed;  /* our end was said */
+    bool dead;         /* the socket has failed, or was given up */
+    uint8_t tls_state; /* enum net_conn_tls */
+    int error;         /* negative errno of the first failure, -EPROTO for TLS's; 0 */
 
     struct slice lent;  /* not yet consumed part of the lent buffer */
     struct buf carry;   /* input that was left over */
     struct buf out;     /* being filled */
     struct buf sending; /* in flight */
     struct iovec *iov;  /* `sending` and the owner's pieces joined, while a body is in flight */
+
+    struct net_tls *tls; /* NULL: in the clear */
 
     struct io_op recv;
     struct io_op send;
@@ -98,8 +119,25 @@ static inline bool net_conn_sending(const struct net_conn *c)
 void net_conn_flush(struct net_conn *c);
 /* Sends the out buffer and then `count` (< IO_IOV_MAX) pieces. Nothing may be in flight; the array and
  * the bytes stand still until net_conn_sending() is false. IO_SEND_ZEROCOPY holds for a single piece with
- * nothing in the out buffer. */
+ * nothing in the out buffer, in the clear. */
 void net_conn_send_body(struct net_conn *c, struct iovec *pieces, int count, unsigned send_flags);
+
+/* From here on the connection speaks TLS, and takes over `t`. What is in the out buffer still leaves in the
+ * clear. `ready` is called when tls_state becomes ACTIVE or FAILED; it may have become so already when
+ * this returns.
+ *
+ * Nobody may have spoken yet (implicit TLS: what has come is TLS's), or no input may be waiting: what came
+ * behind a STARTTLS, or behind the reply to one, was put there by somebody between us and the peer, or by
+ * a peer that is to learn (RFC 3207 4.2, CVE-2011-0411). Then it is FAILED, and those bytes are gone.
+ *
+ * With a door, helpers do the handshake (tls_context_is_heavy()); the door must outlive the connection,
+ * and a close waits for what they have. */
+void net_conn_start_tls(struct net_conn *c, struct tls *t, struct work_door *door);
+/* For facts, bindings and resumption: good until `closed`. NULL: none, or in a helper's hands. */
+struct tls *net_conn_tls(const struct net_conn *c);
+const char *net_conn_tls_error(const struct net_conn *c); /* why it is FAILED */
+/* The peer's end came without close_notify: somebody may have cut it off. */
+bool net_conn_tls_truncated(const struct net_conn *c);
 
 /* linger: the peer may still be sending, and is to see our last reply all the same: read and drop until
  * it closes. The owner's timer bounds it, by net_conn_abort(). */
