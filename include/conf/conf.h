@@ -299,6 +299,11 @@ bool conf_load(const char *path, struct conf **out, struct conf_errors *errors);
 const struct conf *conf_ref(const struct conf *conf);
 void conf_free(const struct conf *conf); /* drops one; NULL is fine */
 
+/* Before `conf` takes the place of `before` in a running server: settings that are read at the start only
+ * keep their old values, and listeners of the same name their addresses. Each that would have changed is
+ * appended to `errors` as a warning. Not when others refer to `conf` already. */
+void conf_carry(struct conf *conf, const struct conf *before, struct conf_errors *errors);
+
 /* For those who find out later that a setting is no good (a file that it names, mostly): appends
  * "FILE:LINE: message". `field` is the setting's field in `conf`, or an item of its list; of one that was
  * left out, and in domains and routes, the file's first line is named. */

@@ -201,13 +201,13 @@ static const struct conf_section retry_section = {
 /* dns */
 
 static const struct conf_row dns_rows[] = {
-    {.name = "servers", .type = CONF_TYPE_ADDRESS, .list = true, .port = 53,
+    {.name = "servers", .type = CONF_TYPE_ADDRESS, .list = true, .port = 53, .restart = true,
      .at = offsetof(struct conf_dns, servers), .unset = "those in /etc/resolv.conf",
      .prose = "Name servers to ask; the port is 53 if none is given."},
-    {.name = "timeout", .type = CONF_TYPE_DURATION, .min = TIMEOUT_MIN, .max = 300 * SECOND,
+    {.name = "timeout", .type = CONF_TYPE_DURATION, .restart = true, .min = TIMEOUT_MIN, .max = 300 * SECOND,
      .at = offsetof(struct conf_dns, timeout), .fallback = "5s",
      .prose = "How long to wait for one server's answer; then the next one is asked."},
-    {.name = "dnssec", .type = CONF_TYPE_WORD, .at = offsetof(struct conf_dns, dnssec),
+    {.name = "dnssec", .type = CONF_TYPE_WORD, .restart = true, .at = offsetof(struct conf_dns, dnssec),
      .words = {[CONF_DNSSEC_AUTO] = "auto", [CONF_DNSSEC_YES] = "yes", [CONF_DNSSEC_NO] = "no"},
      .fallback = "auto",
      .prose = "Whether an answer that a server calls authentic counts as such, which DANE needs: auto "
@@ -262,7 +262,7 @@ static const struct conf_row limits_rows[] = {
      .at = offsetof(struct conf_limits, hops), .fallback = "100",
      .prose = "Received fields in a message; one with more is going in circles and is answered "
               "554 (RFC 5321 6.3)."},
-    {.name = "queue", .type = CONF_TYPE_SIZE, .min = MIB, .max = 1024 * 1024 * GIB,
+    {.name = "queue", .type = CONF_TYPE_SIZE, .restart = true, .min = MIB, .max = 1024 * 1024 * GIB,
      .at = offsetof(struct conf_limits, queue), .fallback = "20G",
      .prose = "Bytes of the spool that mail may use; beyond, mail is answered 452 until there is "
               "room."},
