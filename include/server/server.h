@@ -17,6 +17,7 @@
 #include "spool.h"
 
 struct server_clients;
+struct server_users;
 
 /* What the shards have in common, touched once a connection: how many there are in total, at each
  * listener and from each client. Atomic counters, no lock. */
@@ -24,10 +25,13 @@ struct server_shared {
     _Atomic uint64_t connections;
     _Atomic uint64_t *by_listener; /* as many as the configuration of the start has */
     struct server_clients *clients;
+    struct server_users *_Atomic users; /* NULL while no user has limits */
 };
 
 void server_shared_init(struct server_shared *shared, const struct conf *conf);
 void server_shared_finish(struct server_shared *shared);
+/* What users have sent; NULL if nobody has counted yet and it is not to be made. Any thread. */
+struct server_users *server_shared_users(struct server_shared *shared, bool make);
 
 struct server_counters {
     uint64_t sessions; /* open now */
@@ -36,9 +40,11 @@ struct server_counters {
     uint64_t accepted;         /* messages answered 250 */
     uint64_t recipients;       /* of those */
     uint64_t refused_recipients;
-    uint64_t refused_messages;  /* 5yz to DATA or to the final dot */
-    uint64_t deferred_messages; /* 4yz to these: no room, failed sync */
-    uint64_t bytes_in;          /* bodies */
+    uint64_t refused_senders;     /* that do not belong to the user */
+    uint64_t refused_user_limits; /* messages, recipients and sessions over a limit of the user */
+    uint64_t refused_messages;    /* 5yz to DATA or to the final dot */
+    uint64_t deferred_messages;   /* 4yz to these: no room, failed sync */
+    uint64_t bytes_in;            /* bodies */
 };
 
 /* What a reload exchanges: the configuration, and what was made of the files that it names. The parts

@@ -24,6 +24,8 @@ static const struct row rows[] = {
     ROW("accepted_recipients", server.recipients, "their recipients"),
     ROW("accepted_bytes", server.bytes_in, "their bytes"),
     ROW("refused_recipients", server.refused_recipients, "recipients refused"),
+    ROW("refused_senders", server.refused_senders, "senders refused"),
+    ROW("refused_user_limits", server.refused_user_limits, "refusals over a limit of a user"),
     ROW("refused_messages", server.refused_messages, "refused for good after DATA"),
     ROW("deferred_messages", server.deferred_messages, "refused for now after DATA"),
     ROW("delivered", delivery.delivered, "recipients delivered"),

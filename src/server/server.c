@@ -18,6 +18,7 @@ void server_shared_finish(struct server_shared *shared)
 {
     mem_free(shared->by_listener);
     server_clients_destroy(shared->clients);
+    server_users_destroy(shared->users);
     *shared = (struct server_shared){0};
 }
 

@@ -4,11 +4,13 @@
 
 #include "base_arena.h"
 #include "mail_header.h"
+#include "mail_submission.h"
 #include "net_conn.h"
 #include "net_listener.h"
 #include "policy.h"
 #include "server.h"
 #include "server_clients_priv.h"
+#include "server_users.h"
 
 /* server_terms.c: what the sessions of a listener serve by. Immutable; each session refers to those that
  * it began with, so that a reload is felt by new ones only. */
@@ -64,8 +66,13 @@ struct transaction {
     uint64_t size_hint;
     struct buf head; /* bytes that staging has yet to take: first our trace fields */
     struct mail_header header;
+    struct submission *submission; /* role submission: mends the header */
     struct spool_writer writer;
-    uint64_t size;   /* body octets received */
+    uint64_t size; /* body octets received */
+    uint64_t
+        taken_ms; /* wall clock: since when this counts in the limits of the user, until the end */
+    uint32_t taken_messages;
+    uint32_t taken_recipients;
     bool ended;      /* the final dot was seen */
     bool committing; /* the spool has it: may not be forgotten before its `done` */
 };
@@ -85,8 +92,10 @@ struct session {
     char *helo;
     struct policy_client client;
     uint32_t client_slot;
-    uint8_t state; /* enum session_state */
-    bool counted;  /* in server_shared */
+    uint32_t user_slot;         /* SERVER_USERS_NOBODY: not counted */
+    struct server_users *users; /* with user_slot */
+    uint8_t state;              /* enum session_state */
+    bool counted;               /* in server_shared */
     bool turned_away;
     bool closed;        /* the connection is; the session waits for its commit */
     const char *reason; /* of the end, for the log */
@@ -116,5 +125,30 @@ void transaction_commit(struct session *s);
 void transaction_refused(struct session *s, const struct smtp_reply *refusal);
 void transaction_end(struct session *s);     /* forgets it; fine if there is none */
 void transaction_discard(struct session *s); /* io and spool are gone */
+
+/* server_submission.c: users, who have logged in. Nothing happens for others. */
+/* After a login, once s->client.user is there. Not NULL: over the limit, which is logged; say it (421). */
+const struct smtp_reply *session_user_enter(struct session *s);
+void session_user_leave(struct session *s);
+/* A refusal with its words. It is logged. */
+struct user_refusal {
+    struct smtp_reply reply;
+    char text[128];
+};
+bool transaction_user_begin(struct session *s, struct user_refusal *out);
+/* For each recipient that is otherwise fine. */
+bool transaction_user_recipient(struct session *s, struct user_refusal *out);
+void transaction_user_recipient_failed(struct session *s); /* it was not taken after all */
+/* Not NULL, but static: the body has grown too large for the user. */
+const struct smtp_reply *transaction_user_size(struct session *s);
+void transaction_user_accepted(struct transaction *tx); /* what it has counted stays */
+void transaction_user_end(struct session *s);           /* otherwise it is given back */
+/* The header of what is submitted. False: no memory left in the transaction's share. */
+bool transaction_submission_begin(struct session *s);
+void transaction_submission_start(struct session *s); /* the writer has an id */
+/* Takes what is header off the body, and puts what leaves of it into tx->head. */
+void transaction_submission_take(struct transaction *tx, struct slice *body);
+void transaction_submission_finish(
+    struct transaction *tx); /* the body is over; also a second time */
 
 #endif

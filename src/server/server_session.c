@@ -55,6 +55,7 @@ static void leave_counts(struct session *s)
     atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&shared->by_listener[s->listener->index], 1, memory_order_relaxed);
     server_clients_leave(shared->clients, s->client_slot);
+    session_user_leave(s);
 }
 
 static void log_end_of_session(const struct session *s)
@@ -343,6 +344,7 @@ void session_begin(struct server_listener *listener, int fd)
     s->listener = listener;
     s->terms = server_terms_ref(listener->terms);
     s->id = server->next_session++;
+    s->user_slot = SERVER_USERS_NOBODY;
     s->client = (struct policy_client){.conf = s->terms->conf, .listener = s->terms->listener};
     list_init(&s->node);
     list_init(&s->runnable);

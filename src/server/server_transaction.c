@@ -35,15 +35,34 @@ static struct buf *out_of(struct session *s)
     return net_conn_out(&s->conn);
 }
 
+static void log_sender_refused(struct session *s, const struct smtp_reply *refusal)
+{
+    struct log_record r;
+
+    s->server->counters.refused_senders++;
+    log_begin(&r, LOG_INFO, "sender-refused");
+    log_id(&r, "session", s->id);
+    log_ip(&r, "client", &s->client.ip);
+    if (policy_logged_in(&s->client))
+        log_slice(&r, "user", s->client.user);
+    log_slice(&r, "from", s->smtp.path.text);
+    log_u64(&r, "code", refusal->code);
+    log_slice(&r, "reply", refusal->text);
+    log_end(&r);
+}
+
 void transaction_begin(struct session *s)
 {
     const struct smtp_reply *refusal = reply_for(spool_intake(s->server->o.spool));
     struct smtp_reply policy_refusal;
+    struct user_refusal user_refusal;
     struct transaction *tx;
 
     ASSERT(s->tx == NULL);
-    if (refusal == NULL && !policy_check_mail(&s->client, &s->smtp.path, &policy_refusal))
+    if (refusal == NULL && !policy_check_mail(&s->client, &s->smtp.path, &policy_refusal)) {
         refusal = &policy_refusal;
+        log_sender_refused(s, refusal);
+    }
     if (refusal != NULL) {
         smtp_server_answer(&s->smtp, refusal, out_of(s));
         return;
@@ -53,6 +72,13 @@ void transaction_begin(struct session *s)
     buf_init(&tx->head, 0);
     tx->size_hint = s->smtp.params.size;
     tx->sender = arena_dup(&tx->arena, s->smtp.path.text);
+    if (!transaction_user_begin(s, &user_refusal)) {
+        smtp_server_answer(&s->smtp, &user_refusal.reply, out_of(s));
+        transaction_end(s);
+        return;
+    }
+    bool room = transaction_submission_begin(s);
+    ASSERT(room); /* there is next to nothing in the arena yet */
     smtp_server_answer(&s->smtp, NULL, out_of(s));
 }
 
@@ -111,6 +137,7 @@ static void log_refused(struct session *s, const char *event, struct slice recip
 void transaction_add_recipient(struct session *s)
 {
     struct smtp_reply refusal;
+    struct user_refusal user_refusal;
 
     if (!policy_check_rcpt(&s->client, &s->smtp.path, &refusal)) {
         s->server->counters.refused_recipients++;
@@ -118,7 +145,13 @@ void transaction_add_recipient(struct session *s)
         smtp_server_answer(&s->smtp, &refusal, out_of(s));
         return;
     }
+    if (!transaction_user_recipient(s, &user_refusal)) {
+        s->server->counters.refused_recipients++;
+        smtp_server_answer(&s->smtp, &user_refusal.reply, out_of(s));
+        return;
+    }
     if (!keep_recipient(s->tx, recipient_text(s))) {
+        transaction_user_recipient_failed(s);
         smtp_server_answer(&s->smtp, &reply_envelope, out_of(s));
         return;
     }
@@ -171,6 +204,7 @@ void transaction_begin_data(struct session *s)
     if (refusal == NULL) {
         mail_header_init(&tx->header);
         add_trace(s);
+        transaction_submission_start(s);
     } else {
         transaction_refused(s, refusal);
     }
@@ -223,11 +257,17 @@ void transaction_body(struct session *s)
 {
     struct transaction *tx = s->tx;
     struct slice body = s->smtp.body;
+    const struct smtp_reply *refusal;
     bool wait = false;
 
     if (tx == NULL || body.len == 0) /* refused: being swallowed */
         return;
     tx->size += body.len;
+    refusal = transaction_user_size(s);
+    if (refusal != NULL) {
+        refuse_body(s, refusal);
+        return;
+    }
     if (!tx->header.done) {
         (void)mail_header_scan(&tx->header, body);
         if (tx->header.received > s->client.conf->limits.hops) {
@@ -235,6 +275,7 @@ void transaction_body(struct session *s)
             return;
         }
     }
+    transaction_submission_take(tx, &body);
     if (!transaction_flush(s))
         wait = true;
     else if (s->tx == NULL || !write_some(s, &body, &wait))
@@ -264,6 +305,7 @@ void transaction_commit(struct session *s)
     struct buf facts;
 
     tx->ended = true;
+    transaction_submission_finish(tx);
     if (!transaction_flush(s)) { /* an empty body: only the trace fields waited */
         s->state = SESSION_ROOM;
         return;
@@ -327,6 +369,7 @@ static void transaction_done(struct spool_writer *w, enum spool_result result)
         server->counters.accepted++;
         server->counters.recipients += tx->recipient_count;
         server->counters.bytes_in += tx->size;
+        transaction_user_accepted(tx);
         log_accepted(s, w->message->id);
         (void)queue_accept(server->o.queue, w->message);
     } else {
@@ -364,5 +407,6 @@ void transaction_end(struct session *s)
     if (tx == NULL || tx->committing)
         return;
     spool_writer_abort(&tx->writer);
+    transaction_user_end(s);
     transaction_discard(s);
 }
