@@ -27,12 +27,14 @@ FILES = (r'f(open|close|read|write|gets|puts|putc|printf|flush|error|eof|ileno)|
 ANY = r'.*'
 OUTSIDE = collections.defaultdict(lambda: PLAIN, {
     'conf': PLAIN + '|' + HEAP + '|' + FILES + r'|cfg_\w+',     # reads its files, at start and reload
+    'sasl': PURE,                               # messages in, challenges out
     'smtp': PURE,                               # bytes in, bytes out
     'mail': PURE,
     'io': ANY,                                  # the only one to talk to the kernel
     'tls': PLAIN + r'|(wolfSSL|wolfSSLv23|wolfCrypt|wc)_\w+',
     'work': PLAIN + r'|pthread_\w+',            # starts the helpers
     'dns': PLAIN + r'|ares_\w+',
+    'auth': PLAIN + '|' + FILES + r'|crypt_\w+',               # reads the users file, at start and reload
     'shard': PLAIN + r'|pthread_\w+|sched_\w+',                  # starts its thread
     'main': ANY,                                # privileges, signals, the start of it all
 })
