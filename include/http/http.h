@@ -44,8 +44,17 @@ struct http_response {
     struct buf body;        /* init before, finish after: the caller's */
 };
 
+/* The parts of a URL that its caller needs before: whose addresses to ask for. Pure. */
+struct http_url {
+    bool secure;    /* https */
+    char host[256]; /* a name, or an address (IPv6 in brackets), in lower case */
+    uint16_t port;
+};
+/* False: not an absolute http or https URL, or one with a user in it. */
+bool http_url_parse(const char *text, struct http_url *out);
+
 /* Once, on the main thread, before there are others. */
 void http_setup(void);
-void http_request(const struct http_request *request, struct http_response *out);
+void http_fetch(const struct http_request *request, struct http_response *out);
 
 #endif
