@@ -20,6 +20,8 @@
 #ifndef STS_H
 #define STS_H
 
+#include <stdatomic.h>
+
 #include "base_list.h"
 #include "base_wheel.h"
 #include "dns.h"
@@ -46,7 +48,8 @@ struct sts_query {
     enum sts_problem problem; /* of the last fetch */
     char reason[128]; /* words about the problem, failure-reason-code of a report; may be empty */
     struct list node; /* the rest is sts's */
-    void *entry;
+    struct sts *sts;
+    void *held;
 };
 
 /* The domain in any case; the text is copied. */
@@ -94,11 +97,15 @@ struct sts_options {
     uint64_t bytes_max; /* 0: 32 MiB, likewise */
 };
 
+/* Keeps nothing that the options point to but io, wheel, dns, door and the context. */
 struct sts *sts_create(const struct sts_options *options);
+/* Another bundle (or NULL) from the next fetch on: after a reload. */
+void sts_set_ca(struct sts *s, const char *ca);
 /* Start-up only: reads the policies of this shard from disk; what is no policy there is removed. False
  * with a line in *out_error if the directory cannot be used. */
 bool sts_open(struct sts *s, struct buf *out_error);
-/* Lookups under way are answered with what is known; fetches are cut off. Loop until idle. */
+/* When nobody looks up any more: what is still open is not answered, lest mail goes out without the policy
+ * that it should have waited for. Fetches are cut off. Loop until idle. */
 void sts_stop(struct sts *s);
 bool sts_idle(const struct sts *s);
 /* Idle, and no query open; or, with crashed (simulator), in any state and without a call into io. NULL is
@@ -109,7 +116,8 @@ struct sts_counters {
     uint64_t lookups, cache_hits; /* asked for; answered without a question to anybody */
     uint64_t policies;            /* known now */
     uint64_t fetches, fetch_failures;
-    uint64_t policies_none; /* announced and then withdrawn by mode none, or run out */
+    uint64_t withdrawn; /* mode none has come */
+    uint64_t expired;   /* run out without another */
 };
 void sts_counters(const struct sts *s, struct sts_counters *out);
 

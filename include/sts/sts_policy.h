@@ -15,6 +15,7 @@ enum {
 };
 
 enum sts_mode { STS_NONE, STS_TESTING, STS_ENFORCE };
+const char *sts_mode_name(enum sts_mode mode);
 
 /* One allocation, which mem_free() ends; nothing in it changes. */
 struct sts_policy {
