@@ -19,6 +19,8 @@
 #include "spool.h"
 
 struct delivery;
+struct report;
+struct sts;
 
 enum delivery_status {
     DELIVERY_PENDING,
@@ -82,6 +84,8 @@ struct delivery_options {
     struct queue *queue;
     struct spool *spool;
     struct dns *dns;
+    struct sts *sts;                     /* NULL: MTA-STS is not looked for */
+    struct report *report;               /* NULL: nobody asks how TLS went */
     struct work_door *compute, *patient; /* see shard_group */
     unsigned shard, shards;
     uint64_t seed;

@@ -18,6 +18,7 @@
 #include "queue.h"
 #include "server.h"
 #include "spool.h"
+#include "sts.h"
 #include "work.h"
 
 struct shard;
@@ -30,6 +31,7 @@ struct shard_group {
     struct work_pool
         *compute; /* helpers for what is slow to compute: password hashes, large keys */
     struct work_pool *patient; /* helpers for what waits for others: HTTP, sockets of libraries */
+    uint16_t https_port;       /* of other domains' servers; 0: 443. For tests */
     uint32_t process_id;       /* for those who find the spool in use; 0: not said */
     struct shard **shards;
     _Atomic unsigned quiet; /* shards that have stopped making work */
@@ -54,6 +56,7 @@ struct shard_options {
      * waited for; it may call other shards until then. NULL: nothing. */
     void (*guest_stop)(void *context);
     bool (*guest_idle)(void *context);
+    sts_fetcher *sts_fetch; /* NULL: by HTTPS */
     void *context;
 };
 
@@ -119,6 +122,7 @@ struct shard_counters {
     struct spool_counters spool;
     struct io_counters io;
     struct dns_counters dns;
+    struct sts_counters sts;
     uint64_t work_busy; /* jobs of ours that helpers have */
     uint64_t queue_messages, queue_out;
     uint64_t passes, posted, doorbells;

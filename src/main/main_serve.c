@@ -11,6 +11,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -20,6 +21,7 @@
 #include "admin.h"
 #include "base_mem.h"
 #include "dns_resolver.h"
+#include "http.h"
 #include "io_uring_ring.h"
 #include "main_log.h"
 #include "main_priv.h"
@@ -267,11 +269,14 @@ static bool prepare_disk(struct serve *s)
         return give_up(s, EX_CANTCREAT);
     if (!s->user.change && !main_user_may_write(s->conf->spool, "spool"))
         return give_up(s, EX_CANTCREAT);
+    if (!main_user_make_directory(&s->user, s->conf->state, 0700))
+        return give_up(s, EX_CANTCREAT);
     if (!open_control(s))
         return false;
     if (!main_user_become(&s->user))
         return give_up(s, EX_NOPERM);
-    if (!main_user_may_write(s->conf->spool, "spool"))
+    if (!main_user_may_write(s->conf->spool, "spool")
+        || !main_user_may_write(s->conf->state, "state"))
         return give_up(s, EX_CANTCREAT);
     return true;
 }
@@ -540,6 +545,17 @@ static void run(struct serve *s, const sigset_t *signals)
     }
 }
 
+/* Tests serve policies and take reports at a port that they have a right to. */
+static uint16_t https_port(void)
+{
+    const char *text = getenv("MAILRING_HTTPS_PORT");
+    uint64_t port;
+
+    return text != NULL && slice_to_u64(slice_str(text), &port) && port <= UINT16_MAX
+               ? (uint16_t)port
+               : 0;
+}
+
 static void set_up(struct serve *s)
 {
     int cpus[SHARDS_MAX];
@@ -558,6 +574,7 @@ static void set_up(struct serve *s)
                                     .shared = &s->shared,
                                     .count = s->count,
                                     .process_id = (uint32_t)getpid(),
+                                    .https_port = https_port(),
                                     .pass_over = main_log_flush};
     s->group.shards = mem_calloc(s->count, sizeof(*s->group.shards));
     (void)sem_init(&s->opened, 0, 0); /* fails only for wrong arguments */
@@ -586,6 +603,7 @@ int main_serve(const struct main_options *o)
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL); /* threads inherit it */
     umask(077);
     raise_limits();
+    http_setup();
     set_up(&s);
     if (create_rings(&s)) {
         io_entropy(s.workers[0].io, key, sizeof(key));

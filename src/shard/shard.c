@@ -18,6 +18,7 @@ struct shard {
     const struct conf *conf;
     struct wheel wheel;
     struct dns *dns;
+    struct sts *sts;
     struct spool *spool;
     struct queue queue;
     struct delivery *delivery;
@@ -127,12 +128,25 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                   .context = s});
     if (!open_spool(s, out_recovery, out_error))
         return false;
+    s->sts = sts_create(&(struct sts_options){.io = s->o.io,
+                                              .wheel = &s->wheel,
+                                              .dns = s->dns,
+                                              .door = s->patient,
+                                              .state = s->conf->state,
+                                              .ca = s->conf->tls.ca,
+                                              .https_port = s->group->https_port,
+                                              .shard = s->o.number,
+                                              .shards = s->group->count,
+                                              .seed = seed + 2,
+                                              .fetch = s->o.sts_fetch,
+                                              .fetch_context = s->o.context});
     s->delivery = delivery_create(&(struct delivery_options){.conf = s->conf,
                                                              .io = s->o.io,
                                                              .wheel = &s->wheel,
                                                              .queue = &s->queue,
                                                              .spool = s->spool,
                                                              .dns = s->dns,
+                                                             .sts = s->sts,
                                                              .compute = s->compute,
                                                              .patient = s->patient,
                                                              .shard = s->o.number,
@@ -148,7 +162,7 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                        .queue = &s->queue,
                                                        .compute = s->compute,
                                                        .patient = s->patient});
-    return true;
+    return sts_open(s->sts, out_error);
 }
 
 void shard_start(struct shard *s)
@@ -241,6 +255,7 @@ static void begin_stop(struct shard *s)
     server_stop(s->server, deadline_ms);
     queue_stop(&s->queue);
     delivery_stop(s->delivery, deadline_ms);
+    sts_stop(s->sts); /* delivery has given its lookups up */
 }
 
 static void wake_others(struct shard *s)
@@ -273,7 +288,7 @@ static bool helpers_idle(const struct shard *s)
 static void continue_stop(struct shard *s)
 {
     if (!s->counted_quiet && server_idle(s->server) && s->queue.out == 0 && helpers_idle(s)
-        && guest_has_gone(s)) {
+        && sts_idle(s->sts) && guest_has_gone(s)) {
         s->counted_quiet = true;
         if (atomic_fetch_add(&s->group->quiet, 1) + 1 == s->group->count)
             wake_others(s);
@@ -379,11 +394,12 @@ void shard_run(struct shard *s)
 void shard_rest(struct shard *s)
 {
     spool_stop(s->spool);
+    sts_stop(s->sts);
     for (;;) {
         work_door_step(s->compute);
         work_door_step(s->patient);
         spool_step(s->spool);
-        if (spool_idle(s->spool) && helpers_idle(s))
+        if (spool_idle(s->spool) && sts_idle(s->sts) && helpers_idle(s))
             return;
         (void)io_wait(s->o.io, has_jobs(s) ? 0 : spool_next_ms(s->spool));
     }
@@ -415,6 +431,7 @@ void shard_destroy(struct shard *s, bool crashed)
     }
     server_destroy(s->server, crashed);
     delivery_destroy(s->delivery, crashed);
+    sts_destroy(s->sts, crashed);
     if (s->dns != NULL) /* the simulated one, after a crash: it has no part in io */
         dns_destroy(s->dns);
     work_door_destroy(s->compute, crashed);
@@ -483,4 +500,5 @@ void shard_counters(struct shard *s, struct shard_counters *out)
     delivery_counters(s->delivery, &out->delivery);
     spool_counters(s->spool, &out->spool);
     dns_counters(s->dns, &out->dns);
+    sts_counters(s->sts, &out->sts);
 }
