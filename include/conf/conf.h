@@ -310,6 +310,10 @@ void conf_carry(struct conf *conf, const struct conf *before, struct conf_errors
 void conf_errors_add(struct conf_errors *errors, const struct conf *conf, const void *field,
                      bool warning, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* The same for a line of a file that a setting names. */
+void conf_errors_add_at(struct conf_errors *errors, const char *file, unsigned line, bool warning,
+                        const char *format, ...) __attribute__((format(printf, 5, 6)));
+
 /* The domain of ours with this name, in any case; NULL if it is none of ours. */
 const struct conf_domain *conf_domain_find(const struct conf *conf, struct slice name);
 /* Whether the domain has this recipient: listed as it is, or without its subaddress; always true

@@ -242,3 +242,15 @@ void conf_errors_add(struct conf_errors *errors, const struct conf *conf, const 
         append_error(errors, conf->file, 1, warning, text);
     buf_finish(&message);
 }
+
+void conf_errors_add_at(struct conf_errors *errors, const char *file, unsigned line, bool warning,
+                        const char *format, ...)
+{
+    struct buf message;
+    va_list args;
+
+    va_start(args, format);
+    append_error(errors, file, line, warning, format_message(&message, format, args));
+    va_end(args);
+    buf_finish(&message);
+}
