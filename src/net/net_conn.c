@@ -4,17 +4,18 @@
 #include <errno.h>
 
 #include "base_mem.h"
-
-static void conn_step(struct net_conn *c);
+#include "net_conn_priv.h"
 
 static void conn_fail(struct net_conn *c, int error)
 {
+    c->dead = true;
     if (c->error == 0)
         c->error = error;
+    if (c->tls != NULL)
+        net_tls_ended(c);
 }
 
-/* Calls the owner, unless it is the owner that is calling. What is left of the lent buffer is carried. */
-static void conn_notify(struct net_conn *c)
+void net_conn_notify(struct net_conn *c)
 {
     if (c->in_ready || c->state == NET_CONN_IDLE)
         return;
@@ -23,35 +24,50 @@ static void conn_notify(struct net_conn *c)
     c->in_ready = false;
 }
 
+/* Copied or looked at: either way the buffer goes back within this pass. */
+static void conn_take(struct net_conn *c, struct slice lent)
+{
+    if (c->tls != NULL) {
+        bool wanted = c->wants_input;
+
+        c->wants_input = false;
+        if (net_tls_received(c, lent))
+            net_conn_notify(c);
+        else
+            c->wants_input = wanted; /* a part of a record is nothing yet */
+        return;
+    }
+    c->wants_input = false;
+    if (buf_len(&c->carry) > 0)
+        (void)buf_append_slice(&c->carry, lent); /* fits: checked before receiving */
+    else
+        c->lent = lent;
+    net_conn_notify(c);
+    if (c->lent.len > 0 && c->state == NET_CONN_OPEN)
+        (void)buf_append_slice(&c->carry, c->lent); /* what the owner has left */
+    c->lent = SLICE_NULL;
+}
+
 static void conn_recv_done(struct io_op *op)
 {
     struct net_conn *c = container_of(op, struct net_conn, recv);
 
-    c->wants_input = false;
-    if (op->res == 0)
-        c->eof = true;
-    else if (op->res < 0)
-        conn_fail(c, op->res);
-
     if (op->res > 0) {
         c->bytes_in += (uint64_t)op->res;
-        if (c->state == NET_CONN_OPEN) {
-            if (buf_len(&c->carry) > 0)
-                (void)buf_append_slice(&c->carry, op->lent); /* fits: checked before receiving */
-            else
-                c->lent = op->lent;
-        }
-        /* Copied or looked at: either way the buffer goes back within this pass. */
         if (c->state == NET_CONN_OPEN)
-            conn_notify(c);
-        if (c->lent.len > 0 && c->state == NET_CONN_OPEN)
-            (void)buf_append_slice(&c->carry, c->lent);
-        c->lent = SLICE_NULL;
+            conn_take(c, op->lent);
         io_lent_return(c->io, op);
-    } else if (c->state == NET_CONN_OPEN) {
-        conn_notify(c);
+    } else {
+        c->wants_input = false;
+        if (op->res < 0)
+            conn_fail(c, op->res);
+        else if (c->tls != NULL)
+            net_tls_ended(c);
+        c->eof |= op->res == 0;
+        if (c->state == NET_CONN_OPEN)
+            net_conn_notify(c);
     }
-    conn_step(c);
+    net_conn_step(c);
 }
 
 static void conn_sent(struct io_op *op)
@@ -66,11 +82,11 @@ static void conn_sent(struct io_op *op)
     buf_release(&c->sending);
     mem_free(c->iov);
     c->iov = NULL;
-    if (c->state == NET_CONN_OPEN && buf_len(&c->out) > 0)
+    if (c->state == NET_CONN_OPEN)
         net_conn_flush(c);
     if (c->state == NET_CONN_OPEN)
-        conn_notify(c);
-    conn_step(c);
+        net_conn_notify(c);
+    net_conn_step(c);
 }
 
 static void conn_connected(struct io_op *op)
@@ -81,14 +97,14 @@ static void conn_connected(struct io_op *op)
         conn_fail(c, op->res);
     if (c->state == NET_CONN_CONNECTING) {
         c->state = NET_CONN_OPEN;
-        conn_notify(c);
+        net_conn_notify(c);
     }
-    conn_step(c);
+    net_conn_step(c);
 }
 
 static void conn_was_shut_down(struct io_op *op)
 {
-    conn_step(container_of(op, struct net_conn, control));
+    net_conn_step(container_of(op, struct net_conn, control));
 }
 
 void net_conn_discard(struct net_conn *c)
@@ -100,6 +116,7 @@ void net_conn_discard(struct net_conn *c)
     buf_finish(&c->sending);
     mem_free(c->iov);
     c->iov = NULL;
+    net_tls_free(c);
 }
 
 static void conn_closed(struct io_op *op)
@@ -112,7 +129,7 @@ static void conn_closed(struct io_op *op)
 
 static void conn_start_recv(struct net_conn *c)
 {
-    if (io_op_busy(&c->recv) || c->eof || c->error != 0)
+    if (io_op_busy(&c->recv) || c->eof || c->dead)
         return;
     c->recv.done = conn_recv_done;
     io_recv(c->io, &c->recv, c->fd);
@@ -143,26 +160,60 @@ static void conn_end_sending(struct net_conn *c)
     io_shutdown_send(c->io, &c->control, c->fd);
 }
 
+/* What the filter has made: on its own behalf, or of the owner's bytes. */
+static void conn_send_wire(struct net_conn *c)
+{
+    struct buf *wire = net_tls_wire(c), swap = c->sending;
+
+    if (io_op_busy(&c->send) || c->dead || buf_len(wire) == 0)
+        return;
+    c->sending = *wire;
+    *wire = swap;
+    c->send.done = conn_sent;
+    io_send(c->io, &c->send, c->fd, buf_slice(&c->sending), 0);
+}
+
+static bool conn_wants_input(const struct net_conn *c)
+{
+    if (c->in_ready || buf_len(&c->carry) > NET_CONN_CARRY_LIMIT / 2)
+        return false;
+    return c->tls != NULL ? net_tls_may_receive(c) : c->wants_input;
+}
+
+/* True: a send is in flight, and more may follow. */
+static bool conn_drain(struct net_conn *c)
+{
+    if (c->dead)
+        return false;
+    net_conn_flush(c);
+    if (!io_op_busy(&c->send) && c->tls != NULL) {
+        net_tls_say_close(c);
+        net_conn_flush(c);
+    }
+    return io_op_busy(&c->send);
+}
+
 /* Moves a closing connection on, as far as what is in flight allows; keeps recv armed on an open one. */
-static void conn_step(struct net_conn *c)
+void net_conn_step(struct net_conn *c)
 {
     bool busy = io_op_busy(&c->recv) || io_op_busy(&c->send);
 
+    if (c->state != NET_CONN_OPEN && c->tls != NULL && net_tls_is_away(c))
+        return; /* what a helper has is waited for */
     switch ((enum net_conn_state)c->state) {
     case NET_CONN_OPEN:
-        if (c->wants_input && !c->in_ready && buf_len(&c->carry) <= NET_CONN_CARRY_LIMIT / 2)
+        if (c->tls != NULL)
+            conn_send_wire(c);
+        if (conn_wants_input(c))
             conn_start_recv(c);
         return;
     case NET_CONN_DRAINING:
-        if (c->error == 0) {
-            net_conn_flush(c);
-            if (io_op_busy(&c->send))
-                return;
-        }
+        if (conn_drain(c))
+            return;
         c->state = NET_CONN_LINGERING;
         /* fallthrough */
     case NET_CONN_LINGERING:
-        if (c->linger && !c->eof && c->error == 0) {
+        if (c->linger && !c->eof && !c->dead) {
             conn_end_sending(c);
             conn_start_recv(c);
             return;
@@ -238,7 +289,7 @@ void net_conn_want_input(struct net_conn *c)
 {
     c->wants_input = true;
     if (!c->in_ready) /* else when the lent buffer has gone back */
-        conn_step(c);
+        net_conn_step(c);
 }
 
 /* Makes what was written so far the bytes in flight. */
@@ -250,20 +301,36 @@ static void conn_take_out(struct net_conn *c)
     c->out = swap;
 }
 
+/* Without bytes: for the owner to be called. */
+static void conn_send_nothing(struct net_conn *c)
+{
+    c->send.done = conn_sent;
+    io_send(c->io, &c->send, c->fd, SLICE_NULL, 0);
+}
+
 void net_conn_flush(struct net_conn *c)
 {
-    if (io_op_busy(&c->send) || buf_len(&c->out) == 0 || c->error != 0)
+    if (io_op_busy(&c->send) || c->dead)
+        return;
+    if (c->tls != NULL) {
+        bool ok = net_tls_encrypt(c);
+        conn_send_wire(c);
+        if (!ok && !io_op_busy(&c->send))
+            conn_send_nothing(c);
+        return;
+    }
+    if (buf_len(&c->out) == 0)
         return;
     conn_take_out(c);
     c->send.done = conn_sent;
     io_send(c->io, &c->send, c->fd, buf_slice(&c->sending), 0);
 }
 
-void net_conn_send_body(struct net_conn *c, struct iovec *pieces, int count, unsigned send_flags)
+static void conn_send_pieces(struct net_conn *c, struct iovec *pieces, int count,
+                             unsigned send_flags)
 {
     struct iovec *list = pieces;
 
-    ASSERT(!io_op_busy(&c->send) && count > 0 && count < IO_IOV_MAX);
     if (buf_len(&c->out) > 0) {
         conn_take_out(c);
         c->iov = list = mem_alloc((size_t)(count + 1) * sizeof(*list));
@@ -278,6 +345,19 @@ void net_conn_send_body(struct net_conn *c, struct iovec *pieces, int count, uns
         io_sendv(c->io, &c->send, c->fd, list, count, send_flags);
 }
 
+void net_conn_send_body(struct net_conn *c, struct iovec *pieces, int count, unsigned send_flags)
+{
+    ASSERT(!io_op_busy(&c->send) && count > 0 && count < IO_IOV_MAX);
+    if (c->tls == NULL) {
+        conn_send_pieces(c, pieces, count, send_flags);
+        return;
+    }
+    net_tls_set_body(c, pieces, count);
+    net_conn_flush(c);
+    if (!io_op_busy(&c->send)) /* all are empty, or it has failed: `ready` says so as ever */
+        conn_send_nothing(c);
+}
+
 void net_conn_close(struct net_conn *c, bool linger)
 {
     if (c->state == NET_CONN_CONNECTING) {
@@ -289,7 +369,7 @@ void net_conn_close(struct net_conn *c, bool linger)
     c->linger = linger;
     c->state = NET_CONN_DRAINING;
     if (!c->in_ready)
-        conn_step(c);
+        net_conn_step(c);
 }
 
 void net_conn_abort(struct net_conn *c)
@@ -302,5 +382,5 @@ void net_conn_abort(struct net_conn *c)
         io_cancel(c->io, &c->control);
     c->state = NET_CONN_DRAINING;
     if (!c->in_ready)
-        conn_step(c);
+        net_conn_step(c);
 }
