@@ -73,6 +73,8 @@ enum tls_result tls_read(struct tls *t, struct slice *in, void *data, size_t siz
 bool tls_write(struct tls *t, struct slice plaintext, struct buf *out);
 size_t tls_wire_size(size_t plaintext); /* an upper bound */
 void tls_close(struct tls *t, struct buf *out);
+/* For one who hears that the peer hung up: no close_notify had come. */
+bool tls_truncated(const struct tls *t);
 
 /* Why the last call failed, in words for a log or a reply: "certificate has expired". Static, or t's. */
 const char *tls_error(const struct tls *t);

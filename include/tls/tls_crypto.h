@@ -10,11 +10,12 @@
 enum tls_hash {
     TLS_HASH_SHA1, /* for SCRAM-SHA-1 only */
     TLS_HASH_SHA256,
+    TLS_HASH_SHA384,
     TLS_HASH_SHA512,
 };
 enum { TLS_HASH_SIZE_MAX = 64 };
 
-size_t tls_hash_size(enum tls_hash hash); /* bytes of a digest: 20, 32, 64 */
+size_t tls_hash_size(enum tls_hash hash); /* bytes of a digest: 20, 32, 48, 64 */
 
 /* Each writes tls_hash_size(hash) bytes to `out`, which may be where an input lies. */
 void tls_digest(enum tls_hash hash, struct slice data, uint8_t *out);

@@ -1,6 +1,7 @@
 #include "tls_crypto.h"
 
 #include <wolfssl/options.h>
+
 #include <wolfssl/wolfcrypt/hash.h>
 #include <wolfssl/wolfcrypt/hmac.h>
 #include <wolfssl/wolfcrypt/pwdbased.h>
@@ -14,6 +15,7 @@ static const struct {
 } kinds[] = {
     [TLS_HASH_SHA1] = {WC_HASH_TYPE_SHA, 20},
     [TLS_HASH_SHA256] = {WC_HASH_TYPE_SHA256, 32},
+    [TLS_HASH_SHA384] = {WC_HASH_TYPE_SHA384, 48},
     [TLS_HASH_SHA512] = {WC_HASH_TYPE_SHA512, 64},
 };
 

@@ -31,7 +31,7 @@ OUTSIDE = collections.defaultdict(lambda: PLAIN, {
     'smtp': PURE,                               # bytes in, bytes out
     'mail': PURE,
     'io': ANY,                                  # the only one to talk to the kernel
-    'tls': PLAIN + r'|(wolfSSL|wolfCrypt|wc)_\w+',
+    'tls': PLAIN + r'|(wolfSSL|wolfSSLv23|wolfCrypt|wc)_\w+',
     'work': PLAIN + r'|pthread_\w+',            # starts the helpers
     'http': PLAIN + r'|curl_\w+',                   # libcurl, on helper threads
     'dns': PLAIN + r'|ares_\w+',
