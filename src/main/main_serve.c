@@ -26,6 +26,7 @@
 #include "main_log.h"
 #include "main_priv.h"
 #include "main_privileges.h"
+#include "main_users.h"
 #include "shard.h"
 
 enum { LISTEN_BACKLOG = 4096, CONTROL_BACKLOG = 64, LISTEN_TRIES = 60, SHARDS_MAX = 256 };
@@ -53,6 +54,7 @@ struct serve {
     struct conf *conf;
     struct main_user user;
     struct server_shared shared;
+    struct main_users users;
     struct shard_group group;
     struct worker *workers;
     unsigned count;
@@ -465,7 +467,10 @@ static void wait_for_stop(struct serve *s, const sigset_t *signals)
     struct log_record r;
 
     for (;;) {
-        int number = sigwaitinfo(signals, NULL);
+        uint64_t ms = main_users_step(&s->users);
+        struct timespec timeout = {.tv_sec = (time_t)(ms / 1000),
+                                   .tv_nsec = (long)(ms % 1000) * 1000 * 1000};
+        int number = sigtimedwait(signals, NULL, &timeout);
         if (number == SIGTERM || number == SIGINT)
             break;
         if (number == SIGHUP) {
@@ -534,12 +539,14 @@ static void run(struct serve *s, const sigset_t *signals)
     struct log_record r;
 
     main_log_start_thread();
+    main_users_load(&s->users, &s->shared, s->conf->state);
     if (start_helpers(s) && start_workers(s)) {
         log_ready(s);
         for (unsigned i = 0; i < s->count; i++)
             (void)sem_post(&s->go);
         wait_for_stop(s, signals);
         join_workers(s);
+        main_users_save(&s->users);
         log_begin(&r, LOG_NOTICE, "stopped");
         log_end(&r);
     }
