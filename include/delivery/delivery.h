@@ -16,11 +16,12 @@
 #include "dns.h"
 #include "io.h"
 #include "queue.h"
+#include "report.h"
 #include "spool.h"
+#include "sts.h"
+#include "tls_context.h"
 
 struct delivery;
-struct report;
-struct sts;
 
 enum delivery_status {
     DELIVERY_PENDING,
@@ -39,6 +40,19 @@ struct delivery_recipient {
     uint16_t code;        /* of the reply that decided; 0: none */
     uint16_t enhanced[3]; /* class 0: none */
     struct slice text;    /* the remote's words, or ours; owned by the task */
+};
+
+/* How a task went, for logs; an empty version: in the clear. */
+enum delivery_verified {
+    DELIVERY_VERIFIED_NO,
+    DELIVERY_VERIFIED_CA,
+    DELIVERY_VERIFIED_STS,
+    DELIVERY_VERIFIED_DANE,
+};
+struct delivery_tls_facts {
+    char version[12]; /* "TLSv1.3" */
+    char cipher[48];
+    uint8_t verified; /* enum delivery_verified */
 };
 
 /* One allocation. Owned by whoever has it: origin, mailbox, or the site's shard. */
@@ -61,7 +75,10 @@ struct delivery_task {
     uint32_t to_next;    /* the one being tried */
     struct slice domain; /* of the recipients, lower case; for mx */
     struct slice sender;
-    struct slice site; /* key of the site that it was posted to; the site's shard made it */
+    struct slice site;      /* key of the site that it was posted to; the site's shard made it */
+    struct sts_policy *sts; /* of `domain`, ours; NULL: none is to be applied */
+    uint8_t sts_problem;    /* enum sts_problem: why that is so, or that it is an old one */
+    struct delivery_tls_facts tls;
     uint64_t postpone_ms;
     char remote[256]; /* host[ip]:port that took or refused it, for log and bounce */
     uint32_t recipient_count;
@@ -75,6 +92,11 @@ struct delivery_counters {
     uint64_t connections_reused;
     uint64_t bytes_hot, bytes_cold; /* sent from memory; read from the log first */
     uint64_t sites, tasks_waiting;
+    uint64_t tls_sessions, tls_resumed; /* handshakes; of these, without a certificate */
+    uint64_t tls_dane, tls_sts, tls_ca; /* of tls_sessions: verified by */
+    uint64_t tls_failed;                /* STARTTLS refused, handshakes that failed */
+    uint64_t tls_fallbacks;             /* sessions in the clear where TLS had failed */
+    uint64_t tls_refused;               /* hosts, domains, sessions: without TLS as it is required */
 };
 
 struct delivery_options {
@@ -84,13 +106,16 @@ struct delivery_options {
     struct queue *queue;
     struct spool *spool;
     struct dns *dns;
-    struct sts *sts;                     /* NULL: MTA-STS is not looked for */
-    struct report *report;               /* NULL: nobody asks how TLS went */
+    struct tls_context *client_tls;      /* a reference is taken; NULL: no TLS towards next hops */
+    struct sts *sts;                     /* NULL: no MTA-STS */
     struct work_door *compute, *patient; /* see shard_group */
     unsigned shard, shards;
     uint64_t seed;
     /* Hands a task to another shard; it arrives there in delivery_receive(). */
     void (*post)(void *context, unsigned shard, struct delivery_task *task);
+    /* What a session has shown about a domain's policy (RFC 8460), for report_session(); NULL: nobody keeps
+     * account. */
+    void (*account)(void *context, const struct report_session *session);
     /* A bounce was made stable and is in the queue: an accepted message for the counters. */
     void *context;
 };

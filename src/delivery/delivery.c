@@ -13,6 +13,8 @@ struct delivery *delivery_create(const struct delivery_options *options)
 
     ASSERT(options->shards > 0 && options->shard < options->shards);
     d->o = *options;
+    if (options->client_tls != NULL)
+        d->o.client_tls = tls_context_ref(options->client_tls);
     rand_seed(&d->rand, options->seed);
     wheel_timer_init(&d->stop_timer, stop_deadline);
     list_init(&d->maildir_waiting);
@@ -60,6 +62,7 @@ void delivery_destroy(struct delivery *d, bool crashed)
     delivery_sites_finish(d);
     delivery_mx_finish(d);
     delivery_dispatch_finish(d);
+    tls_context_unref(d->o.client_tls);
     mem_free(d);
 }
 

@@ -2,6 +2,9 @@
  * delivery_address: a site's hosts, read from its key, their addresses, and which of these is to be
  * tried next.
  *
+ * An address counts once its host has a plan (delivery_tls_host.c): before, nobody knows what is to be said
+ * there.
+ *
  * The order is that of RFC 5321 5.1: by preference; hosts of equal preference are shuffled with each
  * look-up. An address that has failed comes after all others for a while; within a round (see
  * delivery_site.c) it is not tried twice.
@@ -9,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base_log.h"
 #include "base_mem.h"
 #include "delivery_remote_priv.h"
 
@@ -56,6 +60,7 @@ static void add_host(struct delivery_addresses *a, uint16_t preference, struct s
 }
 
 void delivery_addresses_init(struct delivery_addresses *a, struct delivery *d, struct slice key,
+                             const struct conf_route *route, const struct sts_policy *policy,
                              void (*changed)(struct delivery_addresses *a))
 {
     struct slice rest = key, kind = next_word(&rest);
@@ -63,6 +68,10 @@ void delivery_addresses_init(struct delivery_addresses *a, struct delivery *d, s
 
     *a = (struct delivery_addresses){.d = d, .changed = changed, .hosts = hosts, .round = 1};
     (void)next_word(&rest); /* the route */
+    a->demand = delivery_demand_parse(next_word(&rest));
+    a->mode = delivery_demand_mode(&a->demand, route);
+    a->policy = policy;
+    ASSERT((policy != NULL) == (a->demand.policy != 0));
     a->by_mx = slice_equal(kind, SLICE_LITERAL("mx"));
     a->port = 25;
     if (a->by_mx) {
@@ -87,6 +96,7 @@ void delivery_addresses_init(struct delivery_addresses *a, struct delivery *d, s
 static void close_queries(struct delivery_addresses *a)
 {
     for (uint32_t i = 0; i < a->host_count; i++) {
+        delivery_tls_host_finish(&a->hosts[i]);
         if (a->hosts[i].open)
             dns_query_finish(&a->hosts[i].query);
         a->hosts[i].open = false;
@@ -97,6 +107,9 @@ static void close_queries(struct delivery_addresses *a)
 void delivery_addresses_finish(struct delivery_addresses *a)
 {
     close_queries(a);
+    for (uint32_t i = 0; i < a->host_count; i++)
+        delivery_plan_drop(a->hosts[i].plan);
+    mem_free(a->refused);
     mem_free(a->hosts);
     mem_free(a->items);
     mem_free(a->old);
@@ -154,6 +167,8 @@ static void rebuild(struct delivery_addresses *a)
     for (uint32_t h = 0; h < a->host_count; h++) {
         const struct delivery_host *host = &a->hosts[h];
         struct ip_addr ip;
+        if (!host->decided || host->plan == NULL)
+            continue;
         if (host->is_ip && ip_parse(host->name, &ip))
             add_address(a, host, &ip, items, &count);
         if (!host->open || !host->answered || host->status != DNS_OK)
@@ -166,38 +181,82 @@ static void rebuild(struct delivery_addresses *a)
     a->count = count;
 }
 
-/* All have answered. An address that worked is better than none: without new ones the old ones stay, if
- * some host could not be asked. */
+static struct delivery_host *find_host(const struct delivery_addresses *a, struct slice name)
+{
+    for (uint32_t h = 0; h < a->host_count; h++) {
+        if (slice_equal(a->hosts[h].name, name))
+            return &a->hosts[h];
+    }
+    return NULL;
+}
+
+/* All have answered. An address that worked is better than none: without new ones the old ones stay, of
+ * hosts that could not be asked. (Of their plans too: those were made of validated answers.) */
 static void settle(struct delivery_addresses *a)
 {
-    bool temporary = false;
-
     close_queries(a);
-    for (uint32_t h = 0; h < a->host_count; h++)
-        temporary |= a->hosts[h].status == DNS_TEMPORARY;
-    if (a->count == 0 && temporary) {
+    for (uint32_t i = 0; i < a->old_count && (a->count == 0 || a->items == a->old); i++) {
+        const struct delivery_host *host = find_host(a, a->old[i].host);
+        if (host == NULL || host->status != DNS_TEMPORARY || host->plan == NULL)
+            continue;
         a->items = a->old;
-        a->count = a->old_count;
-    } else {
-        mem_free(a->old);
+        a->old[a->count++] = a->old[i];
     }
+    if (a->items != a->old)
+        mem_free(a->old);
     a->old = NULL;
     a->old_count = 0;
 }
 
-static void host_answered(struct dns_query *q)
+struct delivery_plan *delivery_addresses_plan(const struct delivery_addresses *a, struct slice host)
 {
-    struct delivery_host *host = container_of(q, struct delivery_host, query);
+    const struct delivery_host *found = find_host(a, host);
+
+    return found != NULL ? found->plan : NULL;
+}
+
+void delivery_addresses_refused(struct delivery_host *host, enum delivery_tlsa tlsa,
+                                const struct delivery_reason *why)
+{
+    struct delivery_addresses *a = host->addresses;
+    struct log_record r;
+
+    a->d->counters.tls_refused++;
+    if (a->refused == NULL)
+        a->refused = mem_dup(why, sizeof(*why));
+    else if (a->refused->permanent || !why->permanent)
+        *a->refused = *why; /* what may change outweighs what will not */
+    log_begin(&r, LOG_INFO, "tls-refused");
+    log_slice(&r, "host", host->name);
+    log_str(&r, "reason", why->text);
+    log_end(&r);
+    if (a->told != NULL)
+        a->told(a, host, tlsa);
+}
+
+void delivery_addresses_decided(struct delivery_host *host)
+{
     struct delivery_addresses *a = host->addresses;
 
-    ASSERT(a->open > 0);
-    host->answered = true;
-    host->status = q->status;
+    ASSERT(a->open > 0 && host->decided);
     a->open--;
     rebuild(a);
     if (a->open == 0)
         settle(a);
     a->changed(a);
+}
+
+static void host_answered(struct dns_query *q)
+{
+    struct delivery_host *host = container_of(q, struct delivery_host, query);
+
+    host->answered = true;
+    host->status = q->status;
+    if (q->status != DNS_OK)
+        host->decided = true; /* nothing to make a plan for */
+    else if (!delivery_tls_host_begin(host))
+        return;
+    delivery_addresses_decided(host);
 }
 
 /* Hosts are sorted by preference, so equal ones are neighbours. No query is open. */
@@ -221,12 +280,17 @@ void delivery_addresses_ask(struct delivery_addresses *a)
     a->old_count = a->count;
     a->items = NULL;
     a->count = 0;
+    mem_free(a->refused);
+    a->refused = NULL;
     for (uint32_t i = 0; i < a->host_count; i++) {
         struct delivery_host *host = &a->hosts[i];
         host->answered = host->is_ip;
+        host->decided = false;
         host->status = DNS_OK;
-        if (host->is_ip)
+        if (host->is_ip) {
+            (void)delivery_tls_host_begin(host); /* nothing is asked about addresses */
             continue;
+        }
         host->open = true;
         host->query = (struct dns_query){.done = host_answered};
         a->open++;
@@ -242,6 +306,10 @@ void delivery_addresses_explain(const struct delivery_addresses *a, struct deliv
 {
     const struct delivery_host *failed = &a->hosts[0];
 
+    if (a->refused != NULL && !a->refused->permanent) {
+        *out = *a->refused;
+        return;
+    }
     for (uint32_t i = 0; i < a->host_count; i++) {
         if (a->hosts[i].status == DNS_TEMPORARY)
             failed = &a->hosts[i];
@@ -249,6 +317,10 @@ void delivery_addresses_explain(const struct delivery_addresses *a, struct deliv
     if (failed->status == DNS_TEMPORARY) {
         delivery_reason_set(out, 4, 3, "Cannot look up the address of %.*s now",
                             SLICE_ARG(failed->name));
+        return;
+    }
+    if (a->refused != NULL) {
+        *out = *a->refused;
         return;
     }
     delivery_reason_set(out, 4, 4, "No address for the host %.*s%s", SLICE_ARG(failed->name),

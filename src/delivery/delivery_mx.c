@@ -3,6 +3,10 @@
  * hosts become the site's key, so that domains with the same MX hosts share one site, its connections
  * and its limits.
  *
+ * Here is also where it is known what the domain asks of TLS: whether its MX records are validated, so
+ * that DANE can build on them (RFC 7672 2.2.1), and its MTA-STS policy. Both are part of the key: sites
+ * with other demands are other sites, and have other connections (docs/tls.md).
+ *
  * A question each task; the resolver joins equal ones. A bounded number is under way.
  */
 #include <stdio.h>
@@ -15,6 +19,10 @@ struct lookup {
     struct delivery *d;
     struct delivery_task *task;
     struct dns_query query;
+    struct sts_query sts;
+    bool sts_open; /* asked and not finished */
+    uint8_t awaited;
+    struct delivery_demand demand;
     struct list node;
 };
 
@@ -28,6 +36,7 @@ static const uint16_t no_such_domain[3] = {5, 1, 2};
 static const uint16_t null_mx[3] = {5, 1, 10}; /* RFC 7505 4.2 */
 static const uint16_t loops_back[3] = {5, 4, 6};
 static const uint16_t lookup_failed[3] = {4, 4, 3};
+static const uint16_t not_secure[3] = {4, 7, 5};
 
 static void lookup_begin(struct delivery *d, struct delivery_task *t);
 
@@ -109,12 +118,14 @@ static uint32_t cut_at_ourselves(const struct delivery *d, const struct mx_host 
 
 /* Sends the task on to the shard that owns these hosts. */
 static void submit_to_hosts(struct delivery *d, struct delivery_task *t,
-                            const struct mx_host *hosts, uint32_t count)
+                            const struct delivery_demand *demand, const struct mx_host *hosts,
+                            uint32_t count)
 {
     struct buf key;
 
     buf_init(&key, 0);
-    (void)buf_printf(&key, "mx %zu", (size_t)(t->route - d->o.conf->routes));
+    (void)buf_printf(&key, "mx %zu ", (size_t)(t->route - d->o.conf->routes));
+    delivery_demand_word(demand, &key);
     for (uint32_t i = 0; i < count; i++)
         (void)buf_printf(&key, " %u:%.*s", (unsigned)hosts[i].preference, SLICE_ARG(hosts[i].name));
     mem_free((void *)(uintptr_t)t->site.data);
@@ -141,7 +152,7 @@ static void take_hosts(struct lookup *x)
     count = collect_hosts(x, hosts);
     kept = cut_at_ourselves(d, hosts, count);
     if (kept > 0)
-        submit_to_hosts(d, t, hosts, kept);
+        submit_to_hosts(d, t, &x->demand, hosts, kept);
     else if (count > 0)
         task_failed(d, t, 0, loops_back, SLICE_LITERAL("Mail loops back to myself"));
     else
@@ -149,14 +160,52 @@ static void take_hosts(struct lookup *x)
                     SLICE_LITERAL("The domain's MX records name no usable host"));
 }
 
+/* What the domain itself has to have for the route's `tls`. False: the task has ended. */
+static bool demands_hold(struct lookup *x, enum conf_route_tls mode)
+{
+    struct delivery_task *t = x->task;
+    struct slice domain = slice_head(t->domain, DNS_NAME_MAX);
+    char text[DNS_NAME_MAX + sizeof(x->sts.reason) + 64];
+
+    if (mode == CONF_ROUTE_TLS_DANE && !x->demand.secure)
+        (void)snprintf(text, sizeof(text),
+                       dns_is_trusted(x->d->o.dns)
+                           ? "DANE is required, but the MX records of %.*s are not signed"
+                           : "DANE is required for %.*s, but no resolver is trusted with DNSSEC",
+                       SLICE_ARG(domain));
+    else if (mode == CONF_ROUTE_TLS_MTA_STS && t->sts == NULL)
+        (void)snprintf(text, sizeof(text),
+                       "MTA-STS is required, but no policy of %.*s is known%s%s", SLICE_ARG(domain),
+                       x->sts.reason[0] != '\0' ? ": " : "", x->sts.reason);
+    else
+        return true;
+    x->d->counters.tls_refused++;
+    delivery_task_unreachable(x->d, t, 0, not_secure, slice_str(text));
+    return false;
+}
+
 static void lookup_answer(struct lookup *x)
 {
     struct delivery_task *t = x->task;
+    enum conf_route_tls mode = delivery_demand_mode(&x->demand, t->route);
     char text[DNS_NAME_MAX + 64];
+
+    mem_free(t->sts); /* of an earlier destination */
+    t->sts = NULL;
+    if (x->sts_open && x->sts.policy != NULL) {
+        t->sts = sts_policy_copy(x->sts.policy);
+        x->demand.policy = delivery_demand_hash(t->sts);
+    }
+    t->sts_problem = x->sts_open ? (uint8_t)x->sts.problem : STS_PROBLEM_NONE;
+    x->demand.secure =
+        x->query.secure && (mode == CONF_ROUTE_TLS_AUTO || mode == CONF_ROUTE_TLS_DANE);
 
     switch (x->query.status) {
     case DNS_OK:
-    case DNS_NO_DATA: take_hosts(x); return;
+    case DNS_NO_DATA:
+        if (demands_hold(x, mode))
+            take_hosts(x);
+        return;
     case DNS_NO_NAME:
     case DNS_BAD_NAME:
         task_failed(x->d, t, 0, no_such_domain, SLICE_LITERAL("Host or domain name not found"));
@@ -176,16 +225,19 @@ static void lookup_end(struct lookup *x)
 
     list_remove(&x->node);
     dns_query_finish(&x->query);
+    if (x->sts_open)
+        sts_query_finish(&x->sts);
     pool_put(&d->lookups, x);
     d->lookups_running--;
 }
 
-static void lookup_done(struct dns_query *q)
+static void lookup_step(struct lookup *x)
 {
-    struct lookup *x = container_of(q, struct lookup, query);
     struct delivery *d = x->d;
     struct list *next;
 
+    if (--x->awaited > 0)
+        return;
     lookup_answer(x);
     lookup_end(x);
     while (d->lookups_running < DELIVERY_LOOKUPS_MAX
@@ -193,6 +245,23 @@ static void lookup_done(struct dns_query *q)
         d->counters.tasks_waiting--;
         lookup_begin(d, container_of(next, struct delivery_task, node));
     }
+}
+
+static void lookup_done(struct dns_query *q)
+{
+    lookup_step(container_of(q, struct lookup, query));
+}
+
+static void lookup_told(struct sts_query *q)
+{
+    lookup_step(container_of(q, struct lookup, sts));
+}
+
+static bool sts_matters(const struct lookup *x)
+{
+    enum conf_route_tls mode = delivery_demand_mode(&x->demand, x->task->route);
+
+    return x->d->o.sts != NULL && (mode == CONF_ROUTE_TLS_AUTO || mode == CONF_ROUTE_TLS_MTA_STS);
 }
 
 static void lookup_begin(struct delivery *d, struct delivery_task *t)
@@ -205,6 +274,14 @@ static void lookup_begin(struct delivery *d, struct delivery_task *t)
     list_init(&x->node);
     list_push_back(&d->lookups_open, &x->node);
     d->lookups_running++;
+    x->demand = delivery_demand_of(t);
+    x->awaited = 1;
+    if (sts_matters(x)) {
+        x->awaited++;
+        x->sts_open = true;
+        x->sts.done = lookup_told;
+        sts_lookup(d->o.sts, &x->sts, t->domain);
+    }
     dns_query_mx(d->o.dns, &x->query, t->domain);
 }
 

@@ -34,6 +34,17 @@ static const char *status_name(enum delivery_status status)
     UNREACHABLE();
 }
 
+static const char *verified_name(enum delivery_verified verified)
+{
+    switch (verified) {
+    case DELIVERY_VERIFIED_NO: return "no";
+    case DELIVERY_VERIFIED_CA: return "ca";
+    case DELIVERY_VERIFIED_STS: return "sts";
+    case DELIVERY_VERIFIED_DANE: return "dane";
+    }
+    UNREACHABLE();
+}
+
 static void log_recipient(const struct delivery_task *t, const struct delivery_recipient *r,
                           uint32_t due_s)
 {
@@ -51,6 +62,11 @@ static void log_recipient(const struct delivery_task *t, const struct delivery_r
     log_slice(&line, "to", r->address);
     if (t->remote[0] != '\0')
         log_str(&line, "remote", t->remote);
+    if (t->tls.version[0] != '\0') {
+        log_str(&line, "tls", t->tls.version);
+        log_str(&line, "cipher", t->tls.cipher);
+        log_str(&line, "verified", verified_name((enum delivery_verified)t->tls.verified));
+    }
     if (r->code != 0)
         log_u64(&line, "code", r->code);
     if (r->text.len > 0)

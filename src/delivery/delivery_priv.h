@@ -14,6 +14,8 @@
  *   delivery_smtp.c      one connection to a site
  *   delivery_smtp_task.c its transaction
  *   delivery_smtp_body.c the transaction's body
+ *   delivery_tls_*.c     what TLS is asked for (delivery_tls_priv.h)
+ *   delivery_smtp_tls.c  a connection's TLS
  */
 #ifndef DELIVERY_PRIV_H
 #define DELIVERY_PRIV_H
@@ -22,6 +24,7 @@
 #include "base_pool.h"
 #include "base_rand.h"
 #include "delivery.h"
+#include "delivery_tls_priv.h"
 #include "smtp_client.h"
 
 enum delivery_pace {
@@ -66,6 +69,7 @@ struct delivery {
     struct pool site_pool;
     struct pool connections;
     struct smtp_client_options smtp_options;
+    struct delivery_tls_memory tls_memory;
 };
 
 /* ---- delivery_task.c ---------------------------------------------------------------------- */
@@ -128,9 +132,10 @@ void delivery_mx_init(struct delivery *d);
 void delivery_mx_finish(struct delivery *d);
 
 /* A site is named by its key, from which its hosts can be read:
- *   "smtp <route> <host> <port>"                      addresses of one host
- *   "mx <route> <preference>:<host> <preference>:..." sorted by preference, then host
- * <route> is the index of the conf_route whose limits hold. */
+ *   "smtp <route> <demand> <host> <port>"                      addresses of one host
+ *   "mx <route> <demand> <preference>:<host> <preference>:..." sorted by preference, then host
+ * <route> is the index of the conf_route whose limits hold, <demand> what is asked of TLS besides
+ * (delivery_tls_priv.h). */
 void delivery_site_submit(struct delivery *d, struct delivery_task *t);
 void delivery_sites_init(struct delivery *d);
 void delivery_sites_finish(struct delivery *d); /* there is none any more */

@@ -10,6 +10,7 @@
 #define DELIVERY_REMOTE_PRIV_H
 
 #include "delivery_priv.h"
+#include "delivery_tls_priv.h"
 #include "net_conn.h"
 #include "smtp_dot.h"
 
@@ -57,8 +58,13 @@ struct delivery_host {
     bool is_ip;
     bool open; /* the query is asked and not finished */
     bool answered;
+    bool decided;           /* there is a plan, or the reason why there is none */
+    bool tls_open;          /* `tlsa` is asked and not finished */
+    uint8_t tls_step;       /* delivery_tls_host.c's own */
     enum dns_status status; /* of the last answer */
     struct dns_query query;
+    struct dns_query tlsa;
+    struct delivery_plan *plan; /* of the last decision; NULL: the host is not to be used */
 };
 
 struct delivery_address {
@@ -79,6 +85,13 @@ struct delivery_addresses {
     uint32_t open; /* answers that are still to come */
     uint16_t port;
     bool by_mx;
+    enum conf_route_tls mode;
+    struct delivery_demand demand;
+    const struct sts_policy *policy; /* the site's */
+    struct delivery_reason *refused; /* why a host is not to be used, since they were last asked */
+    void (*told)(
+        struct delivery_addresses *a, const struct delivery_host *host,
+        enum delivery_tlsa tlsa); /* a host is refused, for whoever keeps account; or NULL */
     uint32_t
         round; /* a new one with each success, and after back-off: then all may be tried again */
     uint64_t asked_ms;
@@ -88,8 +101,9 @@ struct delivery_addresses {
     uint32_t old_count;
 };
 
-/* `key` stands still for as long as the addresses. */
+/* `key`, and the policy that it names (or NULL), stand still for as long as the addresses. */
 void delivery_addresses_init(struct delivery_addresses *a, struct delivery *d, struct slice key,
+                             const struct conf_route *route, const struct sts_policy *policy,
                              void (*changed)(struct delivery_addresses *a));
 void delivery_addresses_finish(struct delivery_addresses *a);
 /* Asks for all hosts; `changed` is called with each answer, never within this. */
@@ -101,15 +115,28 @@ struct delivery_address *delivery_addresses_choose(struct delivery_addresses *a,
 struct delivery_address *delivery_addresses_find(struct delivery_addresses *a,
                                                  const struct ip_addr *ip);
 bool delivery_addresses_any_dead(const struct delivery_addresses *a);
+/* What is to be done over connections to this host; NULL: it is not to be used any more. */
+struct delivery_plan *delivery_addresses_plan(const struct delivery_addresses *a,
+                                              struct slice host);
+
+/* ---- delivery_tls_host.c: a host that has been answered for --------------------------------- */
+
+/* True: decided. Else delivery_addresses_decided() follows, not within this. */
+bool delivery_tls_host_begin(struct delivery_host *host);
+void delivery_tls_host_finish(struct delivery_host *host);
+void delivery_addresses_decided(struct delivery_host *host);
+void delivery_addresses_refused(struct delivery_host *host, enum delivery_tlsa tlsa,
+                                const struct delivery_reason *why);
 
 /* ---- delivery_smtp.c ---------------------------------------------------------------------- */
 
 enum delivery_smtp_state {
     DELIVERY_SMTP_CONNECTING,
-    DELIVERY_SMTP_TALKING, /* for a reply */
-    DELIVERY_SMTP_BODY,    /* sending: for a piece, or for room */
-    DELIVERY_SMTP_IDLE,    /* for a task */
-    DELIVERY_SMTP_CLOSING, /* for the reply to QUIT, for the socket, for the reader */
+    DELIVERY_SMTP_SECURING, /* for the TLS handshake */
+    DELIVERY_SMTP_TALKING,  /* for a reply */
+    DELIVERY_SMTP_BODY,     /* sending: for a piece, or for room */
+    DELIVERY_SMTP_IDLE,     /* for a task */
+    DELIVERY_SMTP_CLOSING,  /* for the reply to QUIT, for the socket, for the reader */
 };
 
 /* Where a session is; a change of it is progress, and each has a deadline of its own. */
@@ -148,6 +175,16 @@ struct delivery_smtp {
     bool sent_last;  /* of the body */
     uint8_t no_copy; /* enum delivery_no_copy */
 
+    /* TLS: delivery_smtp_tls.c. */
+    struct delivery_plan *plan;
+    struct delivery_tls_facts tls;
+    bool in_clear;     /* no STARTTLS any more */
+    bool fell_back;    /* for TLS has failed with this host */
+    bool retry_plain;  /* the attempt has ended because of TLS: the next one is in the clear */
+    uint8_t result;    /* enum report_result */
+    uint64_t reported; /* a hash of the domain whose policy was reported about last; 0: none */
+    uint64_t tls_full_ms;
+
     struct slice host; /* within the site's key */
     struct ip_addr ip;
     struct io_addr address;
@@ -174,7 +211,8 @@ struct delivery_smtp {
 
 /* Begins a connection. It reports to the site below, not before this has returned. */
 struct delivery_smtp *delivery_smtp_create(struct delivery_site *s, struct slice host,
-                                           const struct ip_addr *ip, uint16_t port);
+                                           const struct ip_addr *ip, uint16_t port,
+                                           struct delivery_plan *plan);
 void delivery_smtp_begin(struct delivery_smtp *c);
 /* To an idle connection. */
 void delivery_smtp_give(struct delivery_smtp *c, struct delivery_task *t);
@@ -189,8 +227,34 @@ enum delivery_step { DELIVERY_STEP_AGAIN, DELIVERY_STEP_WAIT };
 
 void delivery_smtp_step(struct delivery_smtp *c);
 
+/* ---- delivery_smtp_tls.c ------------------------------------------------------------------ */
+
+enum delivery_tls_next { DELIVERY_TLS_GO_ON, DELIVERY_TLS_START, DELIVERY_TLS_GIVE_UP };
+enum delivery_tls_step { DELIVERY_TLS_WAIT, DELIVERY_TLS_DONE, DELIVERY_TLS_FAILED };
+
+/* Before the connection; the address is known. */
+void delivery_smtp_tls_init(struct delivery_smtp *c, struct delivery_plan *plan);
+/* The peer has answered EHLO. GIVE_UP: the plan cannot be kept here. */
+enum delivery_tls_next delivery_smtp_tls_next(struct delivery_smtp *c, struct delivery_reason *why);
+/* It has refused STARTTLS. False: the plan cannot be kept. */
+bool delivery_smtp_tls_refused(struct delivery_smtp *c, struct delivery_reason *why);
+void delivery_smtp_tls_begin(struct delivery_smtp *c);
+enum delivery_tls_step delivery_smtp_tls_step(struct delivery_smtp *c, struct delivery_reason *why);
+/* The session has FAILED: was it TLS's fault? */
+bool delivery_smtp_tls_lost(struct delivery_smtp *c, struct delivery_reason *why);
+/* Notes what a later session can be resumed by. */
+void delivery_smtp_tls_keep(struct delivery_smtp *c);
+
+/* ---- delivery_tls_report.c ---------------------------------------------------------------- */
+
+/* What the connection has shown, for the domain of a task that it is for (NULL: nobody's). Once a domain, if
+ * they do not take turns. `reason`: with a failure. */
+void delivery_tls_report(struct delivery_smtp *c, const struct delivery_task *t,
+                         const char *reason);
+
 /* ---- delivery_smtp_task.c ----------------------------------------------------------------- */
 
+void delivery_smtp_name(const struct delivery_smtp *c, char out[DELIVERY_REMOTE_NAME]);
 void delivery_smtp_task_begin(struct delivery_smtp *c, struct delivery_task *t);
 /* The engine's RCPT_RESULT. */
 void delivery_smtp_task_record(struct delivery_smtp *c);
@@ -221,6 +285,8 @@ void delivery_smtp_body_end(struct delivery_smtp *c);
 
 struct delivery *delivery_site_delivery(const struct delivery_site *s);
 const struct conf_route *delivery_site_route(const struct delivery_site *s);
+/* The task that is next, if one waits. */
+const struct delivery_task *delivery_site_waiting(const struct delivery_site *s);
 /* The other side has taken the connection. False: there are too many now, leave. */
 bool delivery_site_connected(struct delivery_site *s, struct delivery_smtp *c);
 /* It waits for so long that another address is to be tried as well. */

@@ -26,6 +26,12 @@ static void addresses_changed(struct delivery_addresses *a)
     delivery_site_step(container_of(a, struct delivery_site, addresses));
 }
 
+static void host_refused(struct delivery_addresses *a, const struct delivery_host *host,
+                         enum delivery_tlsa tlsa)
+{
+    delivery_tls_report_refused(container_of(a, struct delivery_site, addresses), host, tlsa);
+}
+
 static uint64_t now_of(const struct delivery_site *s)
 {
     return io_now_ms(s->d->o.io);
@@ -53,7 +59,10 @@ static struct delivery_site *site_create(struct delivery *d, const struct delive
     list_init(&s->connections);
     list_init(&s->idle);
     wheel_timer_init(&s->timer, site_timer);
-    delivery_addresses_init(&s->addresses, d, s->key, addresses_changed);
+    if (t->to[t->to_next].kind == CONF_TO_MX && t->sts != NULL)
+        s->policy = sts_policy_copy(t->sts);
+    delivery_addresses_init(&s->addresses, d, s->key, s->route, s->policy, addresses_changed);
+    s->addresses.told = host_refused;
     delivery_lane_init(s);
     hash_table_insert(&d->sites, &s->by_key, hash);
     d->site_count++;
@@ -78,6 +87,7 @@ static void site_free(struct delivery_site *s)
     hash_table_remove(&d->sites, &s->by_key);
     delivery_addresses_finish(&s->addresses);
     mem_free((void *)(uintptr_t)s->key.data);
+    mem_free(s->policy);
     pool_put(&d->site_pool, s);
     d->site_count--;
 }
@@ -285,6 +295,11 @@ const struct conf_route *delivery_site_route(const struct delivery_site *s)
     return s->route;
 }
 
+const struct delivery_task *delivery_site_waiting(const struct delivery_site *s)
+{
+    return list_empty(&s->lane) ? NULL : container_of(s->lane.next, struct delivery_task, node);
+}
+
 void delivery_site_submit(struct delivery *d, struct delivery_task *t)
 {
     struct delivery_site *s = site_get(d, t);
@@ -348,6 +363,7 @@ void delivery_sites_init(struct delivery *d)
     hash_table_init(&d->sites);
     pool_init(&d->site_pool, "sites", sizeof(struct delivery_site), 0);
     pool_init(&d->connections, "connections", sizeof(struct delivery_smtp), 0);
+    delivery_tls_memory_init(&d->tls_memory);
     d->smtp_options = (struct smtp_client_options){.hostname = d->o.conf->hostname};
 }
 
@@ -376,5 +392,6 @@ void delivery_sites_finish(struct delivery *d)
     ASSERT(d->site_count == 0);
     hash_table_finish(&d->sites);
     pool_finish(&d->connections);
+    delivery_tls_memory_finish(&d->tls_memory);
     pool_finish(&d->site_pool);
 }

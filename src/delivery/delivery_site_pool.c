@@ -44,11 +44,14 @@ static struct delivery_address *next_address(struct delivery_site *s)
 bool delivery_site_open(struct delivery_site *s)
 {
     struct delivery_address *a = next_address(s);
+    struct delivery_plan *plan;
     struct delivery_smtp *c;
 
     if (a == NULL)
         return false;
-    c = delivery_smtp_create(s, a->host, &a->ip, s->addresses.port);
+    plan = delivery_addresses_plan(&s->addresses, a->host);
+    ASSERT(plan != NULL); /* without one there are no addresses */
+    c = delivery_smtp_create(s, a->host, &a->ip, s->addresses.port, plan);
     a->connections++;
     s->attempts++;
     s->connection_count++;
@@ -173,6 +176,15 @@ static void session_lost(struct delivery_site *s, const struct delivery_smtp *c,
     }
 }
 
+/* Of what has failed since the last success, what may change outweighs what will not: the mail waits. */
+static void note_reason(struct delivery_site *s, const struct delivery_reason *why)
+{
+    if (s->why_round == s->addresses.round && !s->why.permanent && why->permanent)
+        return;
+    s->why = *why;
+    s->why_round = s->addresses.round;
+}
+
 void delivery_site_ended(struct delivery_site *s, struct delivery_smtp *c,
                          const struct delivery_reason *why)
 {
@@ -186,8 +198,9 @@ void delivery_site_ended(struct delivery_site *s, struct delivery_smtp *c,
         attempt_over(s, c);
         if (why != NULL) {
             s->d->counters.connections_failed++;
-            s->why = *why;
-            mark_failed(s, c);
+            note_reason(s, why);
+            if (!c->retry_plain) /* it is tried again at once, in the clear */
+                mark_failed(s, c);
         }
     } else {
         s->standing--;

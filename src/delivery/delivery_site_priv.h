@@ -18,6 +18,7 @@ struct delivery_site {
     struct delivery *d;
     struct slice key; /* owned */
     const struct conf_route *route;
+    struct sts_policy *policy; /* NULL: none is applied */
     struct wheel_timer timer;
     struct delivery_addresses addresses;
     uint8_t state; /* enum delivery_site_state */
@@ -42,6 +43,7 @@ struct delivery_site {
     uint64_t used_ms, down_until_ms;
     uint64_t grow_from_ms;      /* no further connection before, while others stand */
     struct delivery_reason why; /* the last failure */
+    uint32_t why_round;
 };
 
 /* ---- delivery_site.c ---------------------------------------------------------------------- */
@@ -49,6 +51,11 @@ struct delivery_site {
 /* s->why says why: every waiting task ends, and new ones will until the back-off is over. */
 void delivery_site_go_down(struct delivery_site *s);
 void delivery_site_end_task(struct delivery_site *s, struct delivery_task *t);
+
+/* ---- delivery_tls_report.c ---------------------------------------------------------------- */
+
+void delivery_tls_report_refused(struct delivery_site *s, const struct delivery_host *host,
+                                 enum delivery_tlsa tlsa);
 
 /* ---- delivery_site_pool.c ----------------------------------------------------------------- */
 

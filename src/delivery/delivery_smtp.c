@@ -2,10 +2,15 @@
  * delivery_smtp: one connection to a site. Completions and timers record facts; the step function looks
  * at the state and does what can be done.
  *
+ *                    SECURING      (behind STARTTLS; at once with TLS from the first byte)
+ *                     ^  |
+ *                     |  v
  *     CONNECTING --> TALKING <--> BODY
  *                     ^  |
  *                     |  v
  *                     IDLE          each of them --> CLOSING --> freed
+ *
+ * Before the first task the peer has to satisfy the host's plan: delivery_smtp_tls.c.
  *
  * What a task points at (its body in the origin's memory) may be in flight to the kernel, so a task ends
  * only when no send is under way and its reader is at rest, however its session has ended.
@@ -38,7 +43,8 @@ static uint64_t patience_ms(const struct delivery_smtp *c)
     const struct conf_route *route = delivery_site_route(c->site);
 
     switch ((enum delivery_smtp_state)c->state) {
-    case DELIVERY_SMTP_CONNECTING: return route->timeout.connect;
+    case DELIVERY_SMTP_CONNECTING:
+    case DELIVERY_SMTP_SECURING: return route->timeout.connect;
     case DELIVERY_SMTP_TALKING:
         return c->smtp.stage == SMTP_STAGE_DOT ? route->timeout.data : route->timeout.response;
     case DELIVERY_SMTP_BODY: return route->timeout.data;
@@ -132,13 +138,15 @@ static void end(struct delivery_smtp *c, const struct delivery_reason *why)
     delivery_site_ended(c->site, c, why);
 }
 
-static void quit(struct delivery_smtp *c)
+/* why NULL: as we wanted. */
+static void quit(struct delivery_smtp *c, const struct delivery_reason *why)
 {
+    delivery_smtp_tls_keep(c);
     smtp_client_quit(&c->smtp, net_conn_out(&c->net));
     c->quitting = true;
     enter(c, DELIVERY_SMTP_CLOSING);
     c->race_ms = WHEEL_NEVER;
-    delivery_site_ended(c->site, c, NULL);
+    delivery_site_ended(c->site, c, why);
 }
 
 static enum delivery_step session_failed(struct delivery_smtp *c)
@@ -146,7 +154,8 @@ static enum delivery_step session_failed(struct delivery_smtp *c)
     bool idle = c->state == DELIVERY_SMTP_IDLE;
     struct delivery_reason why;
 
-    delivery_smtp_explain(c, &why);
+    if (!delivery_smtp_tls_lost(c, &why))
+        delivery_smtp_explain(c, &why);
     delivery_smtp_task_fail(c, &why);
     end(c, idle || c->cut ? NULL : &why);
     return DELIVERY_STEP_AGAIN;
@@ -165,6 +174,33 @@ static enum delivery_step body_failed(struct delivery_smtp *c)
 
 /* ---- states ------------------------------------------------------------------------------- */
 
+/* From here on there is TLS, or nothing. */
+static void secure(struct delivery_smtp *c)
+{
+    enter(c, DELIVERY_SMTP_SECURING);
+    delivery_smtp_tls_begin(c);
+}
+
+static enum delivery_step step_securing(struct delivery_smtp *c)
+{
+    struct delivery_reason why;
+
+    if (c->cut || c->leaving) {
+        c->cut = true;
+        end(c, NULL);
+        return DELIVERY_STEP_AGAIN;
+    }
+    switch (delivery_smtp_tls_step(c, &why)) {
+    case DELIVERY_TLS_WAIT: return DELIVERY_STEP_WAIT;
+    case DELIVERY_TLS_DONE:
+        smtp_client_secured(&c->smtp, net_conn_out(&c->net));
+        enter(c, DELIVERY_SMTP_TALKING);
+        return DELIVERY_STEP_AGAIN;
+    case DELIVERY_TLS_FAILED: end(c, &why); return DELIVERY_STEP_AGAIN;
+    }
+    UNREACHABLE();
+}
+
 static enum delivery_step step_connecting(struct delivery_smtp *c)
 {
     struct delivery_reason why;
@@ -181,7 +217,10 @@ static enum delivery_step step_connecting(struct delivery_smtp *c)
     if (!net_conn_is_open(&c->net))
         return DELIVERY_STEP_WAIT;
     smtp_client_init(&c->smtp, &c->d->smtp_options, c->reply_text, sizeof(c->reply_text));
-    enter(c, DELIVERY_SMTP_TALKING);
+    if (delivery_site_route(c->site)->tls_implicit)
+        secure(c);
+    else
+        enter(c, DELIVERY_SMTP_TALKING);
     c->race_ms = now_of(c) + DELIVERY_RACE_GREETING_MS;
     set_timer(c);
     c->leaving = !delivery_site_connected(c->site, c);
@@ -212,6 +251,7 @@ static enum delivery_step next_task(struct delivery_smtp *c)
     if (first) {
         c->greeted = true;
         c->race_ms = WHEEL_NEVER;
+        delivery_smtp_tls_keep(c);
         delivery_site_greeted(c->site, c);
     }
     if (c->messages >= delivery_site_route(c->site)->messages_per_connection)
@@ -225,13 +265,39 @@ static enum delivery_step next_task(struct delivery_smtp *c)
         return DELIVERY_STEP_AGAIN;
     }
     if (c->leaving || c->d->stopping) {
-        quit(c);
+        quit(c, NULL);
         return DELIVERY_STEP_AGAIN;
     }
     enter(c, DELIVERY_SMTP_IDLE);
     net_conn_want_input(&c->net); /* to see it when the peer closes */
     delivery_site_idle(c->site, c);
     return DELIVERY_STEP_WAIT;
+}
+
+/* Nothing is under way: what the plan asks for comes before the first task. */
+static enum delivery_step session_ready(struct delivery_smtp *c)
+{
+    struct delivery_reason why;
+
+    if (c->greeted)
+        return next_task(c);
+    switch (delivery_smtp_tls_next(c, &why)) {
+    case DELIVERY_TLS_GO_ON: return next_task(c);
+    case DELIVERY_TLS_START:
+        smtp_client_starttls(&c->smtp, net_conn_out(&c->net));
+        return DELIVERY_STEP_AGAIN;
+    case DELIVERY_TLS_GIVE_UP: quit(c, &why); return DELIVERY_STEP_AGAIN;
+    }
+    UNREACHABLE();
+}
+
+static enum delivery_step starttls_refused(struct delivery_smtp *c)
+{
+    struct delivery_reason why;
+
+    if (!delivery_smtp_tls_refused(c, &why))
+        end(c, &why);
+    return DELIVERY_STEP_AGAIN;
 }
 
 /* The engine says more than the state allows only if we have misunderstood each other. */
@@ -261,7 +327,7 @@ static enum delivery_step step_talking(struct delivery_smtp *c)
     }
     switch (next_event(c)) {
     case SMTP_CLIENT_NEED_INPUT: net_conn_want_input(&c->net); return DELIVERY_STEP_WAIT;
-    case SMTP_CLIENT_READY: return next_task(c);
+    case SMTP_CLIENT_READY: return session_ready(c);
     case SMTP_CLIENT_RCPT_RESULT: delivery_smtp_task_record(c); return DELIVERY_STEP_AGAIN;
     case SMTP_CLIENT_SEND_BODY:
         delivery_smtp_body_begin(c);
@@ -269,8 +335,8 @@ static enum delivery_step step_talking(struct delivery_smtp *c)
         return DELIVERY_STEP_AGAIN;
     case SMTP_CLIENT_DONE: c->task_over = true; return DELIVERY_STEP_AGAIN;
     case SMTP_CLIENT_FAILED: return session_failed(c);
-    case SMTP_CLIENT_STARTTLS_READY:
-    case SMTP_CLIENT_STARTTLS_REFUSED:
+    case SMTP_CLIENT_STARTTLS_READY: secure(c); return DELIVERY_STEP_AGAIN;
+    case SMTP_CLIENT_STARTTLS_REFUSED: return starttls_refused(c);
     case SMTP_CLIENT_AUTH_CHALLENGE:
     case SMTP_CLIENT_AUTH_OK:
     case SMTP_CLIENT_AUTH_FAILED:
@@ -308,7 +374,7 @@ static enum delivery_step step_body(struct delivery_smtp *c)
 static enum delivery_step step_idle(struct delivery_smtp *c)
 {
     if ((c->expired || c->leaving) && !c->cut && !c->net.eof && c->net.error == 0) {
-        quit(c);
+        quit(c, NULL);
         return DELIVERY_STEP_AGAIN;
     }
     switch (next_event(c)) {
@@ -353,6 +419,7 @@ static enum delivery_step step_once(struct delivery_smtp *c)
 {
     switch ((enum delivery_smtp_state)c->state) {
     case DELIVERY_SMTP_CONNECTING: return step_connecting(c);
+    case DELIVERY_SMTP_SECURING: return step_securing(c);
     case DELIVERY_SMTP_TALKING: return step_talking(c);
     case DELIVERY_SMTP_BODY: return step_body(c);
     case DELIVERY_SMTP_IDLE: return step_idle(c);
@@ -367,6 +434,7 @@ static void smtp_free(struct delivery_smtp *c)
     struct delivery *d = c->d;
 
     wheel_cancel(d->o.wheel, &c->timer);
+    delivery_plan_drop(c->plan);
     delivery_site_gone(site, c);
     pool_put(&d->connections, c);
     d->counters.connections_open--;
@@ -404,6 +472,7 @@ void delivery_smtp_discard(struct delivery_smtp *c)
     if (c->transaction.rcpts != c->few)
         mem_free(c->transaction.rcpts);
     delivery_task_free(c->task);
+    delivery_plan_drop(c->plan);
     wheel_cancel(c->d->o.wheel, &c->timer);
     pool_put(&c->d->connections, c);
 }
@@ -411,7 +480,8 @@ void delivery_smtp_discard(struct delivery_smtp *c)
 /* ---- from the site ------------------------------------------------------------------------ */
 
 struct delivery_smtp *delivery_smtp_create(struct delivery_site *s, struct slice host,
-                                           const struct ip_addr *ip, uint16_t port)
+                                           const struct ip_addr *ip, uint16_t port,
+                                           struct delivery_plan *plan)
 {
     struct delivery *d = delivery_site_delivery(s);
     struct delivery_smtp *c = pool_get(&d->connections);
@@ -422,6 +492,7 @@ struct delivery_smtp *delivery_smtp_create(struct delivery_site *s, struct slice
     c->host = host;
     c->ip = *ip;
     io_addr_from_ip(ip, port, &c->address);
+    delivery_smtp_tls_init(c, plan);
     list_init(&c->in_site);
     list_init(&c->in_idle);
     wheel_timer_init(&c->timer, timer_fired);

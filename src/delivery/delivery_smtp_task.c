@@ -8,7 +8,7 @@
 #include "base_mem.h"
 #include "delivery_remote_priv.h"
 
-static void peer_name(const struct delivery_smtp *c, char out[DELIVERY_REMOTE_NAME])
+void delivery_smtp_name(const struct delivery_smtp *c, char out[DELIVERY_REMOTE_NAME])
 {
     char ip[IP_TEXT_SIZE];
     uint16_t port = 0;
@@ -51,7 +51,7 @@ void delivery_smtp_explain_connect(const struct delivery_smtp *c, struct deliver
     const char *words = strerrordesc_np(-error);
     char name[DELIVERY_REMOTE_NAME];
 
-    peer_name(c, name);
+    delivery_smtp_name(c, name);
     delivery_reason_set(out, 4, 1, "connect to %s: %s", name, words != NULL ? words : "failed");
 }
 
@@ -64,7 +64,7 @@ void delivery_smtp_explain(const struct delivery_smtp *c, struct delivery_reason
     const char *error = c->net.error != 0 ? strerrordesc_np(-c->net.error) : NULL;
     char name[DELIVERY_REMOTE_NAME];
 
-    peer_name(c, name);
+    delivery_smtp_name(c, name);
     if (f->protocol) {
         delivery_reason_set(out, 5, 0, "%s does not speak SMTP (while %s)%s", name, words, doubt);
     } else if (f->code != 0) {
@@ -132,9 +132,20 @@ void delivery_smtp_task_settle(struct delivery_smtp *c)
     }
 }
 
+/* A notification asks for it where it is to be had (RFC 8689 5); for others that has been seen to. */
+static bool require_tls(const struct delivery_smtp *c, const struct delivery_task *t)
+{
+    if ((t->flags & SPOOL_REQUIRE_TLS) == 0)
+        return false;
+    return t->sender.len > 0
+           || (c->smtp.tls_active && (c->smtp.capabilities.extensions & SMTP_EXT_REQUIRETLS) != 0);
+}
+
 void delivery_smtp_task_begin(struct delivery_smtp *c, struct delivery_task *t)
 {
-    peer_name(c, t->remote);
+    delivery_smtp_name(c, t->remote);
+    t->tls = c->tls;
+    delivery_tls_report(c, t, "");
     c->task = t;
     c->transaction = (struct smtp_transaction){
         .sender = t->sender,
@@ -144,6 +155,7 @@ void delivery_smtp_task_begin(struct delivery_smtp *c, struct delivery_task *t)
         .rcpt_count = t->recipient_count,
         .size = t->size,
         .body_8bit = (t->flags & SPOOL_HAS_8BIT) != 0,
+        .require_tls = require_tls(c, t),
     };
     for (uint32_t i = 0; i < t->recipient_count; i++) {
         ASSERT(t->recipients[i].status == DELIVERY_PENDING);

@@ -1,7 +1,7 @@
 /* delivery_task: a task's memory, the way it goes, and how it ends. */
 #include "base_log.h"
 #include "base_mem.h"
-#include "delivery_priv.h"
+#include "delivery_remote_priv.h"
 
 /* Lies before the task, the addresses behind the recipients, in the same allocation. (It cannot embed
  * the task, which ends in a flexible array.) */
@@ -56,6 +56,7 @@ void delivery_task_free(struct delivery_task *t)
     for (uint32_t i = 0; i < t->recipient_count; i++)
         mem_free((void *)(uintptr_t)t->recipients[i].text.data);
     mem_free((void *)(uintptr_t)t->site.data);
+    mem_free(t->sts);
     mem_free(memory_of(t));
 }
 
@@ -117,11 +118,13 @@ static unsigned owner_of(const struct delivery *d, struct slice key)
 static void name_smtp_site(struct delivery *d, struct delivery_task *t)
 {
     const struct conf_destination *to = &t->to[t->to_next];
+    struct delivery_demand demand = delivery_demand_of(t);
     struct buf key;
 
     buf_init(&key, 0);
-    (void)buf_printf(&key, "smtp %zu %.*s %u", (size_t)(t->route - d->o.conf->routes),
-                     SLICE_ARG(to->host), (unsigned)to->port);
+    (void)buf_printf(&key, "smtp %zu ", (size_t)(t->route - d->o.conf->routes));
+    delivery_demand_word(&demand, &key);
+    (void)buf_printf(&key, " %.*s %u", SLICE_ARG(to->host), (unsigned)to->port);
     mem_free((void *)(uintptr_t)t->site.data);
     t->site = slice_of(mem_dup(key.data + key.head, buf_len(&key)), buf_len(&key));
     t->resolved = true;
