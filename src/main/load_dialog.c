@@ -2,6 +2,7 @@
 #include "load_dialog.h"
 
 #include "base_assert.h"
+#include "load_tls.h"
 
 /* Up to here a message has left when its send is submitted, for what is measured. */
 enum { SENT_AT_ONCE = 65536 };
@@ -133,6 +134,10 @@ int load_dialog_output(struct load_session *s, struct slice *out_bytes)
         (void)buf_append_str(&s->out, "\r\n");
         s->extended = want == LOAD_WANT_EHLO;
         stage = LOAD_STAGE_EHLO;
+        break;
+    case LOAD_WANT_STARTTLS:
+        (void)buf_append_str(&s->out, "STARTTLS\r\n");
+        stage = LOAD_STAGE_STARTTLS;
         break;
     case LOAD_WANT_ENVELOPE:
         make_envelope(s);
@@ -282,11 +287,33 @@ static void on_greeting(struct load_session *s, const struct smtp_reply *reply)
 static void on_ehlo(struct load_session *s, const struct smtp_reply *reply)
 {
     if (smtp_reply_class(reply) == 2)
-        want(s, LOAD_WANT_ENVELOPE);
+        want(s, s->worker->run->options->tls == LOAD_TLS_STARTTLS && s->tls == NULL
+                    ? LOAD_WANT_STARTTLS
+                    : LOAD_WANT_ENVELOPE);
     else if (s->extended && smtp_reply_class(reply) == 5)
         want(s, LOAD_WANT_HELO); /* RFC 5321 3.2 */
     else
         load_session_break(s, LOAD_ERROR_REPLY, reply->code, reply->text);
+}
+
+static void on_starttls(struct load_session *s, const struct smtp_reply *reply)
+{
+    if (reply->code != 220) {
+        load_session_break(s, LOAD_ERROR_REPLY, reply->code, reply->text);
+        return;
+    }
+    load_session_waits(s, LOAD_STAGE_TLS);
+    load_tls_begin(s);
+}
+
+void load_dialog_secured(struct load_session *s)
+{
+    if (s->worker->run->options->tls == LOAD_TLS_IMPLICIT) {
+        load_session_waits(s, LOAD_STAGE_GREETING);
+        return;
+    }
+    s->offers = (struct smtp_capabilities){0}; /* RFC 3207 4.2 */
+    want(s, LOAD_WANT_EHLO);
 }
 
 static void on_reply(struct load_session *s, const struct smtp_reply *reply)
@@ -303,6 +330,7 @@ static void on_reply(struct load_session *s, const struct smtp_reply *reply)
     switch ((enum load_stage)s->stage) {
     case LOAD_STAGE_GREETING: on_greeting(s, reply); return;
     case LOAD_STAGE_EHLO: on_ehlo(s, reply); return;
+    case LOAD_STAGE_STARTTLS: on_starttls(s, reply); return;
     case LOAD_STAGE_MAIL: on_mail(s, reply); return;
     case LOAD_STAGE_RCPT: on_rcpt(s, reply); return;
     case LOAD_STAGE_DATA: on_data(s, reply); return;
@@ -310,6 +338,7 @@ static void on_reply(struct load_session *s, const struct smtp_reply *reply)
     case LOAD_STAGE_RSET: load_session_next(s); return;
     case LOAD_STAGE_QUIT: load_session_end(s); return;
     case LOAD_STAGE_CONNECT:
+    case LOAD_STAGE_TLS:
     case LOAD_STAGE_NONE:
         load_session_break(s, LOAD_ERROR_PROTOCOL, 0, SLICE_LITERAL("a reply to nothing"));
         return;

@@ -21,6 +21,8 @@ void load_dialog_message_over(struct load_session *s, enum load_outcome outcome)
 void load_dialog_input(struct load_session *s, struct slice in);
 /* Makes what `want` asks for: *out_bytes and 0, or so many of s->pieces. Sets what is waited for. */
 int load_dialog_output(struct load_session *s, struct slice *out_bytes);
+/* TLS stands. */
+void load_dialog_secured(struct load_session *s);
 void load_dialog_sent(struct load_session *s, size_t count);
 
 /* ---- load_session.c, for the dialog ---- */

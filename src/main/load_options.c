@@ -84,6 +84,22 @@ static bool parse_file(void *options, struct slice value, struct buf *out_error)
     return true;
 }
 
+static bool parse_tls(void *options, struct slice value, struct buf *out_error)
+{
+    static const char *const names[] = {
+        [LOAD_TLS_NONE] = "no", [LOAD_TLS_STARTTLS] = "starttls", [LOAD_TLS_IMPLICIT] = "implicit"};
+    struct load_options *o = options;
+
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        if (slice_equal(value, slice_str(names[i]))) {
+            o->tls = (enum load_tls)i;
+            return true;
+        }
+    }
+    (void)buf_append_str(out_error, "no, starttls or implicit");
+    return false;
+}
+
 #define AT(field) .offset = offsetof(struct load_options, field)
 
 static const struct tool_option table[] = {
@@ -112,6 +128,14 @@ static const struct tool_option table[] = {
     {"helo", "NAME", "the name in EHLO (load.test)", TOOL_TEXT, AT(helo), 0, 0, NULL},
     {"pipeline", "yes|no", "pipeline where the server offers it (yes)", TOOL_YES_NO, AT(pipeline),
      0, 0, NULL},
+    {"tls", "HOW", "no, starttls or implicit (no); certificates are not verified", TOOL_CALL, 0, 0,
+     0, parse_tls},
+    {"tls-name", "NAME", "the server's name in the handshake (none)", TOOL_TEXT, AT(tls_name), 0, 0,
+     NULL},
+    {"tls-resume", "yes|no", "resume the session of the connection before (no)", TOOL_YES_NO,
+     AT(tls_resume), 0, 0, NULL},
+    {"tls-ciphers", "LIST", "cipher suites to offer, which also says which versions (the usual)",
+     TOOL_TEXT, AT(tls_ciphers), 0, 0, NULL},
     {"8bit", NULL, "bodies in UTF-8, with BODY=8BITMIME", TOOL_FLAG, AT(eight_bit), 0, 0, NULL},
     {"dots", NULL, "bodies in which every eighth line begins with a dot", TOOL_FLAG, AT(dots), 0, 0,
      NULL},
@@ -146,6 +170,7 @@ void load_options_init(struct load_options *o)
         .from = "load@load.test",
         .to = "user%d@sink.test",
         .helo = "load.test",
+        .tls_name = "",
         .pipeline = true,
     };
 }

@@ -11,6 +11,8 @@ enum {
     LOAD_THREADS_MAX = 64,
 };
 
+enum load_tls { LOAD_TLS_NONE, LOAD_TLS_STARTTLS, LOAD_TLS_IMPLICIT };
+
 struct load_options {
     uint64_t sessions;    /* in parallel, over all threads */
     uint64_t messages;    /* in all; 0: as many as fit into time_ms */
@@ -29,6 +31,10 @@ struct load_options {
     const char *to;
     const char *helo;
     const char *record; /* a file: a line for each message and what became of it */
+    enum load_tls tls;
+    const char *tls_name;    /* for SNI; empty: none */
+    const char *tls_ciphers; /* NULL: the usual */
+    bool tls_resume;
     bool pipeline;
     bool eight_bit;
     bool dots;

@@ -86,6 +86,11 @@ void load_report_text(const struct load_report *r, struct buf *out)
     (void)buf_printf(out, "  recipients       accepted %" PRIu64 "  refused %" PRIu64 "\n",
                      s->recipients, s->recipients_refused);
     text_times("connect to 220", &s->connect, out);
+    if (s->handshakes > 0) {
+        text_times("TLS handshake", &s->handshake, out);
+        (void)buf_printf(out, "  TLS              handshakes %" PRIu64 "  resumed %" PRIu64 "\n",
+                         s->handshakes, s->resumed);
+    }
     text_times("dot to 250", &s->dot, out);
     text_times("whole message", &s->message, out);
     if (r->options->rate != 0)
@@ -155,6 +160,8 @@ void load_report_json(const struct load_report *r, struct buf *out)
         {"recipients_accepted", s->recipients},
         {"recipients_refused", s->recipients_refused},
         {"sessions", s->connections},
+        {"handshakes", s->handshakes},
+        {"resumed", s->resumed},
         {"bytes", s->bytes},
         {"late", s->late},
     };
@@ -169,6 +176,7 @@ void load_report_json(const struct load_report *r, struct buf *out)
                      cpu_us(r, r->cpu_user + r->cpu_system), r->cpu_user, r->cpu_system);
     (void)buf_append_str(out, ",\"times_us\":{");
     json_times("", "connect", &s->connect, out);
+    json_times(",", "handshake", &s->handshake, out);
     json_times(",", "dot", &s->dot, out);
     json_times(",", "message", &s->message, out);
     (void)buf_append_byte(out, '}');

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "load_dialog.h"
+#include "load_tls.h"
 
 enum { PAUSE_MS = 100 };
 
@@ -51,6 +52,8 @@ static void session_closed(struct io_op *op)
 
     s->fd = -1;
     s->open = s->shut = false;
+    load_tls_end(s);
+    buf_clear(&s->wire);
     s->here = 0;
     if (s->broken && !s->worker->exhausted) {
         s->broken = false;
@@ -119,6 +122,14 @@ void load_session_cut(struct load_session *s)
 
 /* ---- receiving and sending -------------------------------------------------------------------- */
 
+static void input(struct load_session *s, struct slice in)
+{
+    if (s->tls != NULL)
+        load_tls_input(s, in);
+    else
+        load_dialog_input(s, in);
+}
+
 static void session_received(struct io_op *op)
 {
     struct load_session *s = container_of(op, struct load_session, recv);
@@ -126,7 +137,7 @@ static void session_received(struct io_op *op)
     if (op->res > 0) {
         s->reading = true;
         if (s->state != LOAD_CLOSING)
-            load_dialog_input(s, op->lent);
+            input(s, op->lent);
         s->reading = false;
         io_lent_return(s->worker->io, op);
     } else if (op->res == 0) {
@@ -152,11 +163,35 @@ static void session_sent(struct io_op *op)
         session_close(s);
         return;
     }
-    if (op->res > 0 && s->state == LOAD_TALKING)
+    if (op->res > 0 && s->state == LOAD_TALKING && !s->shaking_hands)
         load_dialog_sent(s, (size_t)op->res);
     if (s->state == LOAD_TALKING)
         set_deadline(s, s->worker->run->options->timeout_ms);
     load_session_push(s);
+}
+
+/* What is to be sent, as records. */
+static void push_tls(struct load_session *s)
+{
+    struct slice bytes;
+    struct buf swap;
+
+    if (s->want != LOAD_WANT_NOTHING && !s->shaking_hands) {
+        buf_clear(&s->out);
+        int pieces = load_dialog_output(s, &bytes);
+        if (pieces == 0)
+            load_tls_write(s, bytes);
+        for (int i = 0; i < pieces; i++)
+            load_tls_write(s, slice_of(s->pieces[i].iov_base, s->pieces[i].iov_len));
+    }
+    if (buf_len(&s->wire) == 0 || s->state == LOAD_CLOSING)
+        return;
+    swap = s->sending;
+    s->sending = s->wire;
+    s->wire = swap;
+    buf_clear(&s->wire);
+    s->send.done = session_sent;
+    io_send(s->worker->io, &s->send, s->fd, buf_slice(&s->sending), 0);
 }
 
 void load_session_push(struct load_session *s)
@@ -164,7 +199,13 @@ void load_session_push(struct load_session *s)
     struct slice bytes;
     int pieces;
 
-    if (s->want == LOAD_WANT_NOTHING || s->reading || io_op_busy(&s->send))
+    if (s->reading || io_op_busy(&s->send) || !s->open)
+        return;
+    if (s->tls != NULL) {
+        push_tls(s);
+        return;
+    }
+    if (s->want == LOAD_WANT_NOTHING)
         return;
     buf_clear(&s->out);
     pieces = load_dialog_output(s, &bytes);
@@ -193,9 +234,15 @@ static void session_connected(struct io_op *op)
         load_session_break(s, LOAD_ERROR_SYSTEM, -op->res, SLICE_NULL);
         return;
     }
-    load_session_waits(s, LOAD_STAGE_GREETING);
     s->recv.done = session_received;
     io_recv(w->io, &s->recv, s->fd);
+    if (w->run->options->tls == LOAD_TLS_IMPLICIT) {
+        load_session_waits(s, LOAD_STAGE_TLS);
+        load_tls_begin(s);
+        load_session_push(s);
+    } else {
+        load_session_waits(s, LOAD_STAGE_GREETING);
+    }
 }
 
 static void session_connect(struct load_session *s)
@@ -260,9 +307,15 @@ void load_session_init(struct load_session *s, struct load_worker *w, uint32_t n
     list_init(&s->node);
     wheel_timer_init(&s->timer, timer_fired);
     buf_init(&s->out, 0);
+    buf_init(&s->wire, 0);
+    buf_init(&s->sending, 0);
 }
 
 void load_session_finish(struct load_session *s)
 {
+    load_tls_end(s);
+    tls_resumption_unref(s->resume);
     buf_finish(&s->out);
+    buf_finish(&s->wire);
+    buf_finish(&s->sending);
 }

@@ -11,6 +11,7 @@
 #include "load_worker.h"
 #include "smtp_capability.h"
 #include "smtp_reply.h"
+#include "tls.h"
 
 enum load_state {
     LOAD_FREE, /* on worker->free; connected or not */
@@ -25,6 +26,7 @@ enum load_want {
     LOAD_WANT_NOTHING,
     LOAD_WANT_EHLO,
     LOAD_WANT_HELO,
+    LOAD_WANT_STARTTLS,
     LOAD_WANT_ENVELOPE, /* MAIL; pipelined, all up to DATA */
     LOAD_WANT_RCPT,
     LOAD_WANT_DATA,
@@ -67,6 +69,12 @@ struct load_session {
     struct smtp_capabilities offers;
     struct smtp_reply_parser parser;
     struct buf out;
+    struct buf wire;    /* with TLS: what is to be sent */
+    struct buf sending; /* what is being sent */
+    struct tls *tls;    /* NULL: in the clear */
+    struct tls_resumption *resume;
+    uint64_t handshake_ns;
+    bool shaking_hands;
     struct iovec pieces[3];
     uint8_t storage[LOAD_REPLY_STORAGE];
 };

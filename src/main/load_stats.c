@@ -53,6 +53,8 @@ void load_stats_merge(struct load_stats *to, const struct load_stats *from)
     to->recipients += from->recipients;
     to->recipients_refused += from->recipients_refused;
     to->connections += from->connections;
+    to->handshakes += from->handshakes;
+    to->resumed += from->resumed;
     to->bytes += from->bytes;
     to->late += from->late;
     for (size_t i = 0; i < LOAD_CODES; i++)
@@ -64,6 +66,7 @@ void load_stats_merge(struct load_stats *to, const struct load_stats *from)
     to->error_count += from->errors_other;
     to->errors_other += from->errors_other;
     tool_histogram_merge(&to->connect, &from->connect);
+    tool_histogram_merge(&to->handshake, &from->handshake);
     tool_histogram_merge(&to->dot, &from->dot);
     tool_histogram_merge(&to->message, &from->message);
 }
@@ -71,11 +74,12 @@ void load_stats_merge(struct load_stats *to, const struct load_stats *from)
 const char *load_stage_name(enum load_stage stage)
 {
     static const char *const names[] = {
-        [LOAD_STAGE_CONNECT] = "connect", [LOAD_STAGE_GREETING] = "greeting",
-        [LOAD_STAGE_EHLO] = "ehlo",       [LOAD_STAGE_MAIL] = "mail",
-        [LOAD_STAGE_RCPT] = "rcpt",       [LOAD_STAGE_DATA] = "data",
-        [LOAD_STAGE_DOT] = "dot",         [LOAD_STAGE_RSET] = "rset",
-        [LOAD_STAGE_QUIT] = "quit",       [LOAD_STAGE_NONE] = "idle",
+        [LOAD_STAGE_CONNECT] = "connect",   [LOAD_STAGE_GREETING] = "greeting",
+        [LOAD_STAGE_EHLO] = "ehlo",         [LOAD_STAGE_MAIL] = "mail",
+        [LOAD_STAGE_RCPT] = "rcpt",         [LOAD_STAGE_DATA] = "data",
+        [LOAD_STAGE_DOT] = "dot",           [LOAD_STAGE_RSET] = "rset",
+        [LOAD_STAGE_STARTTLS] = "starttls", [LOAD_STAGE_TLS] = "tls",
+        [LOAD_STAGE_QUIT] = "quit",         [LOAD_STAGE_NONE] = "idle",
     };
 
     return names[stage];
@@ -84,9 +88,13 @@ const char *load_stage_name(enum load_stage stage)
 const char *load_error_name(enum load_error_kind kind)
 {
     static const char *const names[] = {
-        [LOAD_ERROR_REPLY] = "reply",       [LOAD_ERROR_SYSTEM] = "system",
-        [LOAD_ERROR_CLOSED] = "closed",     [LOAD_ERROR_TIMEOUT] = "timeout",
-        [LOAD_ERROR_PROTOCOL] = "protocol", [LOAD_ERROR_UNFINISHED] = "unfinished",
+        [LOAD_ERROR_REPLY] = "reply",
+        [LOAD_ERROR_SYSTEM] = "system",
+        [LOAD_ERROR_CLOSED] = "closed",
+        [LOAD_ERROR_TIMEOUT] = "timeout",
+        [LOAD_ERROR_TLS] = "tls",
+        [LOAD_ERROR_PROTOCOL] = "protocol",
+        [LOAD_ERROR_UNFINISHED] = "unfinished",
     };
 
     return names[kind];

@@ -12,6 +12,8 @@ enum load_stage {
     LOAD_STAGE_CONNECT,
     LOAD_STAGE_GREETING,
     LOAD_STAGE_EHLO,
+    LOAD_STAGE_STARTTLS, /* its reply */
+    LOAD_STAGE_TLS,      /* the handshake */
     LOAD_STAGE_MAIL,
     LOAD_STAGE_RCPT,
     LOAD_STAGE_DATA,
@@ -28,6 +30,7 @@ enum load_error_kind {
     LOAD_ERROR_TIMEOUT,    /* no reply came */
     LOAD_ERROR_PROTOCOL,   /* what came was no reply, or none was due */
     LOAD_ERROR_UNFINISHED, /* the run ended first */
+    LOAD_ERROR_TLS,        /* a handshake or a record failed */
 };
 
 /* Errors of one kind. */
@@ -48,15 +51,17 @@ struct load_stats {
     uint64_t unsent;  /* given up before the final dot */
     uint64_t recipients;
     uint64_t recipients_refused;
-    uint64_t connections; /* that got a greeting */
-    uint64_t bytes;       /* of accepted messages, as sent */
-    uint64_t late;        /* with --rate: began more than 10 ms after their time */
+    uint64_t connections;         /* that got a greeting */
+    uint64_t handshakes, resumed; /* of TLS; the second are part of the first */
+    uint64_t bytes;               /* of accepted messages, as sent */
+    uint64_t late;                /* with --rate: began more than 10 ms after their time */
     uint64_t error_count;
     uint64_t replies[LOAD_CODES];
     struct load_error errors[LOAD_ERRORS_MAX];
     size_t error_kinds;
     uint64_t errors_other;         /* of kinds for which there was no room */
     struct tool_histogram connect; /* from connecting to the greeting */
+    struct tool_histogram handshake;
     struct tool_histogram dot;     /* from the final dot to its reply */
     struct tool_histogram message; /* from the message's beginning to that reply */
 };

@@ -23,6 +23,7 @@ struct load_run {
     const struct load_options *options;
     struct load_mail mail;
     struct io_addr server;
+    struct tls_context *tls;       /* NULL: not spoken */
     _Atomic uint64_t claimed;      /* messages */
     _Atomic uint64_t accepted_now; /* for --progress */
     _Atomic bool stop;             /* begin nothing more */

@@ -14,6 +14,7 @@
 #include "base_mem.h"
 #include "io_uring_ring.h"
 #include "load_report.h"
+#include "load_tls.h"
 #include "load_worker.h"
 #include "tool_process.h"
 #include "tool_url.h"
@@ -201,10 +202,12 @@ static int run_options(struct load_options *o, const char *url)
 
     buf_init(&error, 0);
     if (load_options_check(o, &error) && tool_url_parse(url, &run.server, &error)
-        && load_mail_init(&run.mail, o, number, &error))
+        && load_mail_init(&run.mail, o, number, &error)
+        && (o->tls == LOAD_TLS_NONE || (run.tls = load_tls_context(o, &error)) != NULL))
         code = run_with_record(&run);
     else
         tool_process_complain("%.*s", SLICE_ARG(buf_slice(&error)));
+    tls_context_unref(run.tls);
     load_mail_finish(&run.mail);
     buf_finish(&error);
     return code;
