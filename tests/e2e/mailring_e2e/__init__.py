@@ -15,6 +15,7 @@ from .dns import (GARBAGE, NXDOMAIN, REFUSED, SECURE, SERVFAIL, TIMEOUT, TRUNCAT
                   DnsServer)
 from .dnssec import BOGUS, EXPIRED, SIGNED, UNSIGNED, SignedDns  # noqa: E402
 from .dsn import Dsn  # noqa: E402
+from .exim import Exim  # noqa: E402
 from .load import Load, Prober, numbered, token_of  # noqa: E402
 from .maildir import Maildir, as_wire  # noqa: E402
 from .nexthop import (DROP, RESET, STALL, Endless, NextHop, Pieces, times)  # noqa: E402
@@ -28,7 +29,7 @@ from .wait import Late, wait_for  # noqa: E402
 
 __all__ = [
     'Authority', 'BOGUS', 'BUILD', 'Case', 'Client', 'Closed', 'DROP', 'Died', 'DnsServer', 'Dsn', 'Endless',
-    'EXPIRED', 'GARBAGE', 'Late', 'Load', 'MAILRING', 'Maildir', 'NXDOMAIN', 'NextHop', 'Pair', 'Pieces', 'Postfix',
+    'EXPIRED', 'Exim', 'GARBAGE', 'Late', 'Load', 'MAILRING', 'Maildir', 'NXDOMAIN', 'NextHop', 'Pair', 'Pieces', 'Postfix',
     'Prober', 'REFUSED', 'RESET', 'ROOT', 'Reply', 'SANITIZED', 'SECURE', 'SERVFAIL', 'SIGNED', 'STALL', 'Server', 'SignedDns',
     'TIMEOUT', 'TRUNCATE', 'UNSIGNED', 'VECTORS', 'any_certificate', 'as_wire', 'crlf', 'free_port', 'loopback_address',
     'main', 'numbered', 'openssl', 'render', 'sample', 'send_message', 'split_trace', 'stuff', 'times',

@@ -41,7 +41,7 @@ acl_smtp_data = acl_accept
 begin acl
 acl_accept:
   accept
-begin routers
+{acls}begin routers
 all:
   driver = manualroute
   route_list = * {relay_host} byname
@@ -61,9 +61,9 @@ begin retry
 
 class Exim:
     """Takes mail from loopback for any domain and relays it to relay_host:relay_to. `pair` (certs.Pair): offers
-    STARTTLS with it. `main`, `transport`: more lines for these parts."""
+    STARTTLS with it. `main`, `acls`, `transport`: more lines for these parts."""
 
-    def __init__(self, directory, relay_to, *, pair=None, relay_host='127.0.0.1', main='', transport=''):
+    def __init__(self, directory, relay_to, *, pair=None, relay_host='127.0.0.1', main='', acls='', transport=''):
         if os.getuid() != 0 or not os.access(EXIM, os.X_OK):
             raise unittest.SkipTest('needs Exim (./bootstrap test unpacks it), and root to start it')
         self.directory = Path(directory)
@@ -80,7 +80,7 @@ class Exim:
             tls = 'tls_advertise_hosts ='
         self.config = self.directory / 'exim.conf'
         self.config.write_text(CONFIG.format(
-            directory=self.directory, exim=EXIM, number=NUMBER, port=self.port, tls=tls, main=main, relay_host=relay_host,
+            directory=self.directory, exim=EXIM, number=NUMBER, port=self.port, tls=tls, main=main, acls=acls, relay_host=relay_host,
             relay_port=relay_to, transport=transport))
         (self.directory / 'spool').mkdir(exist_ok=True)
         os.chown(self.directory, NUMBER, NUMBER)
