@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from server_bench import memory, report, rows, tools
+from server_bench import memory, report, rows, tls, tools
 from server_bench.process import cgroup_root, cpus, free_port, sync_ms
 from server_bench.servers import Floor, Mailring, Postfix
 
@@ -53,12 +53,12 @@ def conditions(options):
     say(f'load average {os.getloadavg()[0]:.1f}, a synced write takes {sync_ms(options.directory):.2f} ms')
 
 
-def make_servers(options, number, sink_port):
+def make_servers(options, number, sink_port, pair=None):
     directory = options.directory
-    yield Mailring(directory / f'mailring-{number}', sink_port, options.build)
+    yield Mailring(directory / f'mailring-{number}', sink_port, options.build, pair=pair)
     if not options.no_postfix and Postfix.available():
-        yield Postfix(directory / f'postfix-{number}', sink_port)
-    if (options.build / 'bench/bench_floor').exists():
+        yield Postfix(directory / f'postfix-{number}', sink_port, pair=pair)
+    if pair is None and (options.build / 'bench/bench_floor').exists():
         yield Floor(directory / f'floor-{number}', options.build)
 
 
@@ -133,6 +133,21 @@ def measure_idle(options, results):
                         figures['bytes'] <= 1024 if ours else None, 'for comparison')
 
 
+def measure_tls_idle(options, results):
+    counts = {'mailring': 20 if options.quick else 1000, 'postfix': 5 if options.quick else 100}
+    for server in make_servers(options, 'tls-idle', 1, tls.make_pair(options.directory, 'p256')):
+        server.start()
+        try:
+            figures = tls.measure_idle(options.build, server, counts[server.name])
+        finally:
+            server.stop()
+            server.remove()
+        ours = server.name == 'mailring'
+        results.verdict(f'memory of an idle session under TLS, {server.name}, of {figures["sessions"]}',
+                        f'{figures["bytes"]:.0f} bytes', '24576 bytes' if ours else '-',
+                        figures['bytes'] <= 24576 if ours else None, 'for comparison')
+
+
 def measure_queue(options, results):
     count = 200 if options.quick else options.queued
     directory = options.directory / 'queue'
@@ -163,7 +178,7 @@ def parse_arguments():
     parser.add_argument('--seconds', type=float, default=4, help='of each measurement')
     parser.add_argument('--queued', type=int, default=100000, help='messages for the queue rows')
     parser.add_argument('--only', action='append', help='only what has this text in its name: "accept, 20", "relay", '
-                                                        '"1 MiB", "idle", "queue", "shards", "tools"')
+                                                        '"1 MiB", "idle", "queue", "shards", "tls", "tools"')
     parser.add_argument('--no-postfix', action='store_true')
     parser.add_argument('--json', type=Path, help='all figures, for later')
     parser.add_argument('--quick', action='store_true', help='tiny, to see that everything works')
@@ -184,14 +199,14 @@ def main():
         results = report.Results()
         begin = time.monotonic()
         wanted = measure_rows(options, results)
+        if matches(options, 'tls'):
+            wanted = wanted + tls.measure_rows(
+                options, results, lambda number, pair: make_servers(options, number, free_port(), pair), say)
         for word, measure in (('idle', measure_idle), ('queue', measure_queue), ('shards', measure_shards),
-                              ('tools', measure_generator)):
+                              ('tls idle', measure_tls_idle), ('tools', measure_generator)):
             if matches(options, word):
                 measure(options, results)
         conditions(options)
-        if matches(options, 'tls'):
-            results.verdict('STARTTLS session with one message', '-', '2.0 ms (RSA), 0.8 ms (P-256)', None,
-                            'not measured: not offered yet')
     say()
     if wanted:
         say(report.table(results, wanted, ['mailring', 'postfix', 'floor']))

@@ -17,6 +17,8 @@ class Row:
     pipelined: bool
     relay: bool = False
     size: int = SIZE
+    tls: str = ''          # kind of the server's key: rsa, p256; '': in the clear
+    resumed: bool = False  # the client resumes the session of its connection before
     target_us: float = 0   # DESIGN's budget; 0: none
     target_ratio: float = 0  # of Postfix's CPU time, at least
     target_speed: float = 0  # of Postfix's messages a second, at least
@@ -24,7 +26,8 @@ class Row:
     def arguments(self):
         return ['--sessions', self.sessions, '--messages-per-session', 0 if self.kept else 1,
                 '--pipeline', 'yes' if self.pipelined else 'no', '--size', self.size,
-                '--to', f'user%d@{"sink" if self.relay else "discard"}.test', '--addresses', 1000]
+                '--to', f'user%d@{"sink" if self.relay else "discard"}.test', '--addresses', 1000,
+                *(['--tls', 'starttls', '--tls-resume', 'yes' if self.resumed else 'no'] if self.tls else [])]
 
 
 def _rows():
@@ -45,6 +48,10 @@ def _rows():
 
 
 ROWS = list(_rows())
+TLS_ROWS = [Row(f'STARTTLS, {name}, 20 sessions, one a message{", resumed" if resumed else ""}', 20, False, False, tls=kind,
+                resumed=resumed, target_us=0 if resumed else target)
+            for kind, name, target in (('rsa', 'RSA-2048', 2000), ('p256', 'P-256', 800)) for resumed in (False, True)]
+TLS_ROWS.append(Row('STARTTLS, P-256, 1 MiB bodies, 8 sessions, kept', 8, True, True, size=1 << 20, tls='p256'))
 BODY_ROW = Row('accept, 1 MiB bodies, 8 sessions, kept', 8, True, True, size=1 << 20, target_us=500)
 
 
@@ -52,7 +59,8 @@ def _figures(timer, count, seconds, report):
     cpu = timer.cpu_seconds()
     return {'messages': count, 'cpu_us': cpu * 1e6 / count, 'rate': count / seconds,
             'busy': cpu / timer.seconds(), 'dot_p50_us': report['times_us']['dot']['p50'],
-            'dot_p99_us': report['times_us']['dot']['p99'], 'load_cpu_us': report['cpu_us_per_message']}
+            'dot_p99_us': report['times_us']['dot']['p99'], 'load_cpu_us': report['cpu_us_per_message'],
+            'resumed': report['resumed'] / max(1, report['handshakes'])}
 
 
 def measure_accept(build, server, row, count):

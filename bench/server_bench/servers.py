@@ -21,8 +21,9 @@ class Server:
     relays = True        # can do the rows that need a queue
     many_sessions = True  # sessions cost it no process each
 
-    def __init__(self, directory, sink_port, cpu=None):
+    def __init__(self, directory, sink_port, cpu=None, pair=None):
         self.directory = Path(directory)
+        self.pair = pair     # paths of a certificate and its key: STARTTLS is offered
         self.sink_port = sink_port
         self.port = free_port()
         self.group = Group({cpus()[0]} if cpu is None else cpu)
@@ -73,12 +74,13 @@ listener "mx" {{ address = {{"127.0.0.1:{port}"}}  role = mx }}
 relay_from = {{"127.0.0.0/8"}}
 domain "discard.test" {{ to = "discard" }}
 route "sink.test" {{ to = "smtp://127.0.0.1:{sink_port}" }}
+{tls}
 limits {{ connections_per_client = 50000  messages_per_connection = 1000000000 }}
 retry {{ intervals = {{"{retry}"}}  expire = "5d"  jitter = 0 }}
 '''
 
-    def __init__(self, directory, sink_port, build, shards=1, cpu=None, retry='5m'):
-        super().__init__(directory, sink_port, cpu)
+    def __init__(self, directory, sink_port, build, shards=1, cpu=None, retry='5m', pair=None):
+        super().__init__(directory, sink_port, cpu, pair)
         self.build = Path(build)
         self.shards = shards
         self.retry = retry
@@ -87,7 +89,8 @@ retry {{ intervals = {{"{retry}"}}  expire = "5d"  jitter = 0 }}
         configuration = self.directory / 'mailring.conf'
         configuration.write_text(self.CONFIGURATION.format(
             directory=self.directory, port=self.port, sink_port=self.sink_port, shards=self.shards,
-            retry=self.retry, extra_top=''))
+            retry=self.retry, extra_top='',
+            tls='tls {{ certificate = "{}"  key = "{}" }}'.format(*self.pair) if self.pair else ''))
         with open(self.log_path, 'ab') as log:
             self.process = self.group.start([self.build / 'mailring', 'serve', '-c', configuration],
                                             stdout=log, stderr=log)
@@ -154,7 +157,7 @@ initial_destination_concurrency = 20
 smtp_connection_cache_destinations = [127.0.0.1]:{sink_port}
 qmgr_message_active_limit = 20000
 smtp_tls_security_level =
-smtpd_tls_security_level =
+{tls}
 message_size_limit = 104857600
 mailbox_size_limit = 0
 '''
@@ -177,6 +180,7 @@ discard   unix  -       -       n       -       -       discard
 anvil     unix  -       -       n       -       1       anvil
 scache    unix  -       -       n       -       1       scache
 postlog   unix-dgram n  -       n       -       1       postlogd
+tlsmgr    unix  -       -       n       1000?   1       tlsmgr
 '''
 
     @classmethod
@@ -188,6 +192,12 @@ postlog   unix-dgram n  -       n       -       1       postlogd
         done = subprocess.run(['/usr/sbin/postconf', '-dh', 'mail_version'], capture_output=True, text=True)
         return done.stdout.strip()
 
+    def tls(self):
+        if not self.pair:
+            return 'smtpd_tls_security_level ='
+        return ('smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {1}, {0}\n'.format(*self.pair)
+                + 'smtpd_tls_session_cache_database =\nsmtpd_tls_loglevel = 0')
+
     def launch(self):
         for part in ('etc', 'queue', 'data'):
             (self.directory / part).mkdir(exist_ok=True)
@@ -195,7 +205,7 @@ postlog   unix-dgram n  -       n       -       1       postlogd
         shutil.chown(self.directory / 'data', 'postfix')
         for name, text in (('main.cf', self.MAIN), ('master.cf', self.MASTER)):
             (self.directory / 'etc' / name).write_text(
-                text.format(directory=self.directory, port=self.port, sink_port=self.sink_port))
+                text.format(directory=self.directory, port=self.port, sink_port=self.sink_port, tls=self.tls()))
         with open(self.directory / 'output', 'ab') as output:
             self.process = self.group.start([self.PROGRAM, '-c', self.directory / 'etc', 'start-fg'],
                                             stdout=output, stderr=output)
