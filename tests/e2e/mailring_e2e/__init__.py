@@ -17,6 +17,7 @@ from .dnssec import BOGUS, EXPIRED, SIGNED, UNSIGNED, SignedDns  # noqa: E402
 from .dsn import Dsn  # noqa: E402
 from .exim import Exim  # noqa: E402
 from .load import Load, Prober, numbered, token_of  # noqa: E402
+from . import namespace  # noqa: E402
 from .maildir import Maildir, as_wire  # noqa: E402
 from .nexthop import (DROP, RESET, STALL, Endless, NextHop, Pieces, times)  # noqa: E402
 from .paths import (BUILD, MAILRING, ROOT, SANITIZED, VECTORS, free_port,  # noqa: E402
@@ -32,6 +33,6 @@ __all__ = [
     'EXPIRED', 'Exim', 'GARBAGE', 'Late', 'Load', 'MAILRING', 'Maildir', 'NXDOMAIN', 'NextHop', 'Pair', 'Pieces', 'Postfix',
     'Prober', 'REFUSED', 'RESET', 'ROOT', 'Reply', 'SANITIZED', 'SECURE', 'SERVFAIL', 'SIGNED', 'STALL', 'Server', 'SignedDns',
     'TIMEOUT', 'TRUNCATE', 'UNSIGNED', 'VECTORS', 'any_certificate', 'as_wire', 'crlf', 'free_port', 'loopback_address',
-    'main', 'numbered', 'openssl', 'render', 'sample', 'send_message', 'split_trace', 'stuff', 'times',
+    'main', 'namespace', 'numbered', 'openssl', 'render', 'sample', 'send_message', 'split_trace', 'stuff', 'times',
     'token_of', 'wait_for',
 ]

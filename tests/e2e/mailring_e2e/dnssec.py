@@ -49,14 +49,15 @@ def _row(name, kind, value):
 
 
 class SignedDns:
-    def __init__(self, directory, zones, how=None):
+    def __init__(self, directory, zones, how=None, port=None):
         how = how or {}
         self.programs = {name: _find(name) for name in ('nsd', 'unbound', 'ldns-keygen', 'ldns-signzone')}
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.processes = []
-        self.authority_port, self.port = (free_port('127.0.0.1', (socket.SOCK_DGRAM, socket.SOCK_STREAM))
-                                          for _ in range(2))
+        kinds = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+        self.authority_port = free_port('127.0.0.1', kinds)
+        self.port = port or free_port('127.0.0.1', kinds)
         anchors = []
         for zone, names in zones.items():
             anchors += self._make_zone(zone, names, how.get(zone, SIGNED))

@@ -14,7 +14,7 @@ from .wait import wait_for
 POSTFIX = '/usr/sbin/postfix'
 
 MASTER = '''\
-127.0.0.1:{port} inet n - n - - smtpd
+{address}:{port} inet n - n - - smtpd
 pickup    unix  n       -       n       60      1       pickup
 cleanup   unix  n       -       n       -       0       cleanup
 qmgr      unix  n       -       n       300     1       qmgr
@@ -22,6 +22,7 @@ rewrite   unix  -       -       n       -       -       trivial-rewrite
 bounce    unix  -       -       n       -       0       bounce
 defer     unix  -       -       n       -       0       bounce
 trace     unix  -       -       n       -       0       bounce
+tlsmgr    unix  -       -       n       1000?   1       tlsmgr
 verify    unix  -       -       n       -       1       verify
 flush     unix  n       -       n       1000?   0       flush
 proxymap  unix  -       -       n       -       -       proxymap
@@ -39,15 +40,16 @@ postlog   unix-dgram n  -       n       -       1       postlogd
 
 
 class Postfix:
-    """Takes mail from loopback for any domain and relays it to 127.0.0.1:`relay_to`, unchanged but
+    """Takes mail from loopback for any domain and relays it to 127.0.0.1:`relay_to` (None: to the MX), unchanged but
     for its own trace field."""
 
-    def __init__(self, directory, relay_to, settings=None):
+    def __init__(self, directory, relay_to, settings=None, *, address='127.0.0.1', port=None):
         if os.getuid() != 0 or not os.access(POSTFIX, os.X_OK):
             raise unittest.SkipTest('needs Postfix, and root to start it')
         self.directory = Path(directory)
         self.etc = self.directory / 'etc'
-        self.port = free_port()
+        self.address = address
+        self.port = port or free_port()
         for part in (self.directory, self.etc, self.directory / 'queue', self.directory / 'data'):
             part.mkdir(exist_ok=True)
             part.chmod(0o755)
@@ -63,7 +65,7 @@ class Postfix:
             'inet_interfaces': '127.0.0.1',
             'inet_protocols': 'ipv4',
             'mynetworks': '127.0.0.0/8',
-            'relayhost': f'[127.0.0.1]:{relay_to}',
+            'relayhost': f'[127.0.0.1]:{relay_to}' if relay_to else '',
             'alias_maps': '', 'alias_database': '', 'local_recipient_maps': '',
             'smtp_dns_support_level': 'disabled',
             'local_header_rewrite_clients': 'static:none',
@@ -75,7 +77,7 @@ class Postfix:
             **(settings or {}),
         }
         (self.etc / 'main.cf').write_text(''.join(f'{k} = {v}\n' for k, v in main.items()))
-        (self.etc / 'master.cf').write_text(MASTER.format(port=self.port))
+        (self.etc / 'master.cf').write_text(MASTER.format(address=self.address, port=self.port))
 
     def _postfix(self, word):
         return subprocess.run([POSTFIX, '-c', self.etc, word], capture_output=True, text=True, timeout=60)
