@@ -11,6 +11,7 @@
 #include "base_rand.h"
 #include "smtp_address.h"
 #include "smtp_dot.h"
+#include "tool_file.h"
 
 enum {
     LINE_LEN = 78, /* with CRLF */
@@ -146,28 +147,6 @@ static void make_bodies(struct load_mail *m)
 
 /* ---- files ------------------------------------------------------------------------------------ */
 
-static bool read_file(const char *path, struct buf *out, struct buf *out_error)
-{
-    FILE *file = fopen(path, "re");
-    uint8_t *room;
-    size_t got = 1;
-
-    errno = file != NULL ? 0 : errno;
-    while (file != NULL && got > 0 && (room = buf_reserve(out, 65536)) != NULL) {
-        got = fread(room, 1, 65536, file);
-        buf_commit(out, got);
-    }
-    if (file == NULL || ferror(file) || got > 0) {
-        (void)buf_printf(out_error, "--file %s: %s", path,
-                         errno != 0 ? strerror(errno) : "too large");
-        if (file != NULL)
-            (void)fclose(file); /* only read from */
-        return false;
-    }
-    (void)fclose(file); /* only read from */
-    return true;
-}
-
 /* Every line end becomes CRLF, and there is one at the end. A message without a body gets the empty
  * line that ends its header. */
 static void normalize(struct slice in, struct buf *out)
@@ -211,7 +190,7 @@ static bool load_file(const char *path, struct buf *wire, struct load_body *out,
 
     buf_init(&raw, file_size_max);
     buf_init(&lines, 0);
-    ok = read_file(path, &raw, out_error);
+    ok = tool_file_read("--file", path, &raw, out_error);
     if (ok) {
         normalize(buf_slice(&raw), &lines);
         stuff(buf_slice(&lines), wire);

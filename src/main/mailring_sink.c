@@ -10,6 +10,7 @@
 #include "base_mem.h"
 #include "io_uring_ring.h"
 #include "sink_report.h"
+#include "sink_tls.h"
 #include "sink_worker.h"
 #include "tool_process.h"
 #include "tool_url.h"
@@ -285,15 +286,20 @@ int main(int argc, char **argv)
     buf_init(&error, 0);
     if (options.expect != NULL)
         options.verify = true;
+    bool good = sink_options_check(&options, &error);
     sink_run_init(&program.run, &options);
     program.run.enough = tell_enough;
     program.count = (unsigned)options.threads;
-    if (tool_url_parse(url, &program.address, &error)) {
+    good = good && tool_url_parse(url, &program.address, &error);
+    if (good && options.tls != SINK_TLS_NONE)
+        good = (program.run.tls = sink_tls_context(&options, &error)) != NULL;
+    if (good) {
         code = run_program(&program);
     } else {
         tool_process_complain("%.*s", SLICE_ARG(buf_slice(&error)));
         code = EX_USAGE;
     }
+    tls_context_unref(program.run.tls);
     buf_finish(&error);
     return code;
 }

@@ -88,6 +88,19 @@ static bool parse_size(void *options, struct slice value, struct buf *out_error)
     return false;
 }
 
+static bool parse_tls(void *options, struct slice value, struct buf *out_error)
+{
+    struct sink_options *o = options;
+
+    if (slice_equal(value, SLICE_LITERAL("starttls")))
+        o->tls = SINK_TLS_STARTTLS;
+    else if (slice_equal(value, SLICE_LITERAL("implicit")))
+        o->tls = SINK_TLS_IMPLICIT;
+    else
+        (void)buf_append_str(out_error, "starttls or implicit");
+    return o->tls != SINK_TLS_NONE;
+}
+
 #define AT(field) .offset = offsetof(struct sink_options, field)
 
 static const struct tool_option table[] = {
@@ -108,6 +121,11 @@ static const struct tool_option table[] = {
      AT(expect), 0, 0, NULL},
     {"record", "FILE", "a line for each message", TOOL_TEXT, AT(record), 0, 0, NULL},
     {"dump", "DIRECTORY", "a file for each message", TOOL_TEXT, AT(dump), 0, 0, NULL},
+    {"tls-certificate", "FILE", "offer TLS with this certificate (PEM)", TOOL_TEXT,
+     AT(tls_certificate), 0, 0, NULL},
+    {"tls-key", "FILE", "its key (PEM)", TOOL_TEXT, AT(tls_key), 0, 0, NULL},
+    {"tls", "HOW", "starttls or implicit (starttls, with a certificate)", TOOL_CALL, 0, 0, 0,
+     parse_tls},
     {"messages", "N", "end after N messages", TOOL_COUNT, AT(messages), 1, UINT64_MAX, NULL},
     {"threads", "N", "threads to share the connections (1)", TOOL_COUNT, AT(threads), 1,
      SINK_THREADS_MAX, NULL},
@@ -128,4 +146,16 @@ void sink_options_init(struct sink_options *o)
 {
     *o =
         (struct sink_options){.threads = 1, .hostname = "sink.test", .pipelining = true, .seed = 1};
+}
+
+bool sink_options_check(struct sink_options *o, struct buf *out_error)
+{
+    if ((o->tls_certificate == NULL) != (o->tls_key == NULL)
+        || (o->tls != SINK_TLS_NONE && o->tls_key == NULL)) {
+        (void)buf_append_str(out_error, "TLS takes --tls-certificate and --tls-key");
+        return false;
+    }
+    if (o->tls == SINK_TLS_NONE && o->tls_key != NULL)
+        o->tls = SINK_TLS_STARTTLS;
+    return true;
 }

@@ -23,6 +23,7 @@ struct sink_fault {
 };
 
 enum { SINK_THREADS_MAX = 64 };
+enum sink_tls { SINK_TLS_NONE, SINK_TLS_STARTTLS, SINK_TLS_IMPLICIT };
 
 struct sink_options {
     struct sink_fault faults[SINK_STAGE_COUNT];
@@ -35,6 +36,8 @@ struct sink_options {
     const char *record;
     const char *dump;
     const char *expect;
+    const char *tls_certificate, *tls_key; /* PEM files; NULL: no TLS */
+    enum sink_tls tls;
     bool verify;
     bool pipelining; /* is offered */
     bool json;
@@ -43,6 +46,8 @@ struct sink_options {
 extern const struct tool_program sink_program;
 
 void sink_options_init(struct sink_options *o);
+/* What the options contradict; false: *out_error says why. Fills in what follows from others. */
+bool sink_options_check(struct sink_options *o, struct buf *out_error);
 const char *sink_stage_name(enum sink_stage stage);
 
 #endif

@@ -62,6 +62,10 @@ void sink_report_text(const struct sink_report *r, struct buf *out)
                      "%" PRIu64 " messages, %" PRIu64 " recipients, %" PRIu64 " octets in %" PRIu64
                      " sessions\n",
                      s->accepted, s->recipients, s->bytes, s->connections);
+    if (r->options->tls != SINK_TLS_NONE)
+        (void)buf_printf(
+            out, "  TLS         %" PRIu64 " handshakes, %" PRIu64 " resumed, %" PRIu64 " failed\n",
+            s->handshakes, s->resumed, s->handshakes_failed);
     text_stages("refused", s->failed, out);
     text_stages("dropped", s->dropped, out);
     if (s->cut > 0)
@@ -112,6 +116,9 @@ void sink_report_json(const struct sink_report *r, struct buf *out)
                      ",\"seconds\":%.3f",
                      s->accepted, s->recipients, s->bytes, s->connections, s->cut, s->dump_errors,
                      r->seconds);
+    (void)buf_printf(
+        out, ",\"handshakes\":%" PRIu64 ",\"resumed\":%" PRIu64 ",\"handshakes_failed\":%" PRIu64,
+        s->handshakes, s->resumed, s->handshakes_failed);
     json_stages("refused", s->failed, out);
     json_stages("dropped", s->dropped, out);
     (void)buf_printf(out, ",\"cpu_us_per_message\":%.3f,\"cpu_user_s\":%.6f,\"cpu_system_s\":%.6f",

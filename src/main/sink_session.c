@@ -162,6 +162,9 @@ static bool take_intent(struct sink_session *s, enum smtp_intent intent)
         return true;
     case SMTP_RESET: s->in_message = false; return true;
     case SMTP_STARTTLS:
+        smtp_server_answer(&s->smtp, NULL, net_conn_out(&s->conn));
+        s->shaking_hands = true;
+        return false;
     case SMTP_AUTH:
     case SMTP_AUTH_RESPONSE:
     case SMTP_AUTH_CANCEL: break; /* not offered */
@@ -171,11 +174,35 @@ static bool take_intent(struct sink_session *s, enum smtp_intent intent)
     return false;
 }
 
+/* Once the input is consumed: what is left of it would be somebody's in between. */
+static void start_tls(struct sink_session *s)
+{
+    net_conn_start_tls(&s->conn, tls_accept(s->worker->run->tls), NULL);
+}
+
+static void secured(struct sink_session *s)
+{
+    struct sink_stats *stats = &s->worker->stats;
+    struct tls_facts facts;
+
+    tls_facts(net_conn_tls(&s->conn), &facts);
+    stats->handshakes++;
+    stats->resumed += facts.resumed;
+    s->shaking_hands = false;
+    smtp_server_secured(&s->smtp);
+    if (s->worker->run->options->tls == SINK_TLS_IMPLICIT)
+        answer(s, SINK_CONNECT);
+}
+
 static void session_step(struct sink_session *s)
 {
     bool more = true;
 
-    while (more && !s->waiting && !s->closing
+    if (s->shaking_hands && s->conn.tls_state == NET_CONN_TLS_NONE && !s->closing)
+        start_tls(s);
+    if (s->shaking_hands && s->conn.tls_state == NET_CONN_TLS_ACTIVE)
+        secured(s);
+    while (more && !s->waiting && !s->closing && !s->shaking_hands
            && net_conn_unsent(&s->conn) < NET_CONN_OUT_LIMIT / 2) {
         struct slice in = net_conn_input(&s->conn);
         size_t before = in.len;
@@ -183,12 +210,16 @@ static void session_step(struct sink_session *s)
 
         more = take_intent(s, intent);
         net_conn_consume(&s->conn, before - in.len); /* the intent's slices lay there */
+        if (s->shaking_hands)
+            start_tls(s);
     }
     if (s->closing)
         return;
     if (s->conn.eof || s->conn.error != 0) {
         if (s->in_message)
             s->worker->stats.cut++;
+        if (s->shaking_hands)
+            s->worker->stats.handshakes_failed++;
         session_close(s, false);
         return;
     }
@@ -227,7 +258,9 @@ void sink_session_start(struct sink_worker *w, int fd)
     list_push_back(&w->sessions, &s->node);
     smtp_server_init(&s->smtp, &w->run->smtp);
     net_conn_init(&s->conn, w->io, fd, session_ready, session_closed);
-    answer(s, SINK_CONNECT);
+    s->shaking_hands = w->run->options->tls == SINK_TLS_IMPLICIT;
+    if (!s->shaking_hands)
+        answer(s, SINK_CONNECT);
     session_step(s);
 }
 

@@ -16,6 +16,7 @@ struct sink_session {
     struct wheel_timer timer; /* of a delayed answer, then of the close */
     bool waiting;             /* for the timer, with an answer to `stage` */
     bool closing;
+    bool shaking_hands;
     bool in_message;
     uint8_t stage; /* enum sink_stage */
     uint32_t recipient_count;

@@ -12,6 +12,8 @@ void sink_run_init(struct sink_run *run, const struct sink_options *options)
 
     if (!options->pipelining)
         extensions &= ~(uint32_t)SMTP_EXT_PIPELINING;
+    if (options->tls == SINK_TLS_STARTTLS)
+        extensions |= SMTP_EXT_STARTTLS;
     *run = (struct sink_run){.options = options};
     /* Everything is accepted: there is nothing that a client can do too often. */
     run->smtp = (struct smtp_server_options){
@@ -86,6 +88,9 @@ void sink_worker_finish(struct sink_worker *w)
 void sink_stats_merge(struct sink_stats *to, const struct sink_stats *from)
 {
     to->connections += from->connections;
+    to->handshakes += from->handshakes;
+    to->resumed += from->resumed;
+    to->handshakes_failed += from->handshakes_failed;
     to->accepted += from->accepted;
     to->recipients += from->recipients;
     to->bytes += from->bytes;

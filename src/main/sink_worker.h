@@ -14,11 +14,13 @@
 #include "sink_options.h"
 #include "sink_verify.h"
 #include "smtp_server.h"
+#include "tls_context.h"
 
 /* What the workers of a run share. */
 struct sink_run {
     const struct sink_options *options;
     struct smtp_server_options smtp;
+    struct tls_context *tls;   /* NULL: not spoken */
     _Atomic uint64_t accepted; /* for --messages */
     _Atomic bool stop;
     void (*enough)(struct sink_run *run); /* --messages have come; on a worker's thread */
@@ -30,7 +32,8 @@ struct sink_run {
 
 struct sink_stats {
     uint64_t connections;
-    uint64_t accepted; /* messages, answered with 250 */
+    uint64_t handshakes, resumed, handshakes_failed; /* of TLS */
+    uint64_t accepted;                               /* messages, answered with 250 */
     uint64_t recipients;
     uint64_t bytes; /* of accepted messages, header and body */
     uint64_t failed[SINK_STAGE_COUNT];
