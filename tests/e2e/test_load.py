@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import unittest
@@ -335,6 +336,81 @@ class Answers(Tools):
         report = self.run_load(hop.port, '--sessions', 1, '--messages', 6, code=1)
         self.assertEqual(report['accepted'], 3)
         self.assertEqual(self.error(report, 'system', 'connect'), 3)
+
+
+class Tls(Tools):
+    """Both tools under TLS, with each other and with a server and a client that are not ours."""
+
+    def pair(self, kind='ecdsa'):
+        return self.authority.issue('mx.test', kind=kind)
+
+    def test_load(self):
+        for how in ('starttls', 'implicit'):
+            with self.subTest(how):
+                hop = self.next_hop(tls=self.pair().server_context(), implicit=how == 'implicit')
+                report = self.run_load(hop.port, '--messages', 20, '--sessions', 4, '--tls', how, '--tls-name', 'mx.test',
+                                       '--size', '100K')
+                self.assertEqual((len(hop.messages), report['handshakes'], report['resumed']), (20, 20, 0))
+                self.assertEqual({m.connection.tls for m in hop.messages}, {'TLSv1.3'})
+                self.assertEqual(set(hop.sni), {'mx.test'})
+
+    def test_resumption(self):
+        hop = self.next_hop(tls=self.pair().server_context())
+        report = self.run_load(hop.port, '--messages', 20, '--sessions', 1, '--tls', 'starttls', '--tls-resume', 'yes')
+        self.assertEqual(report['resumed'], 19)
+        self.assertEqual([c.resumed for c in hop.connections], [False] + [True] * 19)
+
+    def test_old_version(self):
+        hop = self.next_hop(tls=self.pair().server_context(maximum_version=ssl.TLSVersion.TLSv1_2))
+        self.run_load(hop.port, '--messages', 2, '--tls', 'starttls')
+        self.assertEqual({m.connection.tls for m in hop.messages}, {'TLSv1.2'})
+
+    def test_refused(self):
+        """454 to STARTTLS, and a connection closed in the handshake: messages unsent, and said so."""
+        for answers, kinds, stage in (({'starttls': '454 4.7.0 not now'}, ['reply'], 'starttls'),
+                                      ({'handshake': DROP}, ['closed', 'system'], 'tls'),
+                                      ({'handshake': b'no TLS'}, ['tls', 'protocol'], 'tls')):
+            with self.subTest(str(answers)):
+                hop = self.next_hop(answers, tls=self.pair().server_context())
+                report = self.run_load(hop.port, '--messages', 2, '--sessions', 1, '--tls', 'starttls', code=1)
+                self.assertEqual((report['unsent'], sum(self.error(report, kind, stage) for kind in kinds)), (2, 2),
+                                 report['errors'])
+
+    def test_sink(self):
+        for kind, how in (('ecdsa', 'starttls'), ('rsa', 'implicit')):
+            with self.subTest(how):
+                pair = self.pair(kind)
+                sink, port = self.start_sink('--tls-certificate', pair.certificate, '--tls-key', pair.key, '--tls', how,
+                                             '--verify')
+                context = ssl.create_default_context(cafile=self.authority.certificate)
+                with Client(port, tls=context if how == 'implicit' else None, name='mx.test') as client:
+                    if how == 'starttls':
+                        client.starttls(context, 'mx.test')
+                    self.assertNotIn('STARTTLS', client.extensions)
+                    client.quit()
+                self.run_load(port, '--messages', 50, '--sessions', 5, '--tls', how, '--tls-resume', 'yes', '--size', '1K-1M')
+                seen = self.stop_sink(sink)
+                self.assertEqual((seen['messages'], seen['handshakes'], seen['resumed']), (50, 51, 45))
+                self.assertTrue(seen['verify']['good'])
+
+    def test_sink_and_plaintext_behind_starttls(self):
+        """Commands that came in the clear behind STARTTLS are never answered."""
+        pair = self.pair()
+        sink, port = self.start_sink('--tls-certificate', pair.certificate, '--tls-key', pair.key)
+        with Client(port) as client:
+            client.send(b'STARTTLS\r\nMAIL FROM:<evil@b.test>\r\n')
+            with self.assertRaises((OSError, Closed)):
+                client.expect(220)
+                client.wrap()
+        seen = self.stop_sink(sink)
+        self.assertEqual((seen['handshakes'], seen['handshakes_failed']), (0, 1))
+
+    def test_wrong_usage(self):
+        for arguments in (['--tls', 'starttls'], ['--tls-key', '/x'], ['--tls-certificate', '/nowhere', '--tls-key', '/x'],
+                          ['--tls', 'yes']):
+            done = subprocess.run([SINK, 'smtp://127.0.0.1:0', *arguments], capture_output=True, text=True, timeout=20)
+            self.assertEqual(done.returncode, 64, done.stderr)
+            self.assertLessEqual(done.stderr.count('\n'), 2)     # and where help is
 
 
 class Sink(Tools):
