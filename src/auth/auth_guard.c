@@ -4,7 +4,7 @@
 
 #include "base_hash.h"
 
-enum { COUNT_BITS = 10, TIME_BITS = 28 };
+enum { COUNT_BITS = 10, TIME_BITS = 28, AHEAD_S = 60 /* of which another shard's clock may be */ };
 #define COUNT_MASK ((uint64_t)((1 << COUNT_BITS) - 1))
 #define TIME_MASK  (((uint64_t)1 << TIME_BITS) - 1)
 #define TAG_MASK   (~(uint64_t)0 << (COUNT_BITS + TIME_BITS))
@@ -25,7 +25,7 @@ static uint64_t age_of(uint64_t word, uint64_t now_s)
 {
     uint64_t age = (now_s - word) & TIME_MASK;
 
-    return age > TIME_MASK / 2 ? 0 : age; /* another shard's clock is a little ahead */
+    return age > TIME_MASK - AHEAD_S ? 0 : age;
 }
 
 static bool counts(uint64_t word, uint64_t now_s, uint64_t window_s)
