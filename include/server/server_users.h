@@ -3,11 +3,14 @@
  * hour and a day, and sessions open now. A fixed table of atomic words, so that it needs no lock; touched at
  * login, MAIL and RCPT.
  *
- * A span is a sliding window, approximated by two fixed ones: what was counted in this minute, and of what
- * was counted in the last one as much as the sliding minute still covers. So nobody sends a double
- * portion around a full hour, and it takes one word. The clock is the wall's, since counts outlive the
- * process. When it is set back, counts stay as they are and age from there; when it is set forward, they
- * age at once.
+ * A span slides, approximated by two fixed windows: what was counted in this minute, and of what was
+ * counted in the last one the share that the sliding minute still covers, as if it had come evenly. It takes
+ * one word. What it promises: never more than the limit at once, around a full hour neither; and behind
+ * such a burst no faster than the limit's pace. (So a burst at the end of a fixed window and steady sending
+ * behind it can come near twice the limit within one span, as with a bucket that fills at that pace.)
+ *
+ * The clock is the wall's, since counts outlive the process. When it is set back, counts stay as they are
+ * and age from there; when it is set forward, they age at once.
  *
  * A message is counted at MAIL and a recipient at RCPT, and given back if the message is not taken in the
  * end: so parallel sessions cannot pass a limit together, and refused mail costs nothing.

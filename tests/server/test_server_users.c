@@ -114,34 +114,43 @@ START_TEST(no_limits)
 }
 END_TEST
 
-/* In any hour, not only in those of the clock, the limit holds; and it is used up, within a tenth. */
+/* A burst at any minute of the clock: never more than the limit at once, behind it no faster than the
+ * limit's pace, and that pace is reached. */
 START_TEST(the_span_slides)
 {
-    enum { LIMIT = 100, STEPS = 6 * 60 };
+    enum { LIMIT = 120 };
     const struct conf_user_limits limits = {.messages_per_hour = LIMIT};
-    unsigned taken[STEPS];
-    uint32_t slot = login("ann", start_ms);
-    unsigned total = 0;
 
-    /* As fast as he can, each minute; in the second hour he rests. */
-    for (int i = 0; i < STEPS; i++) {
-        taken[i] =
-            i >= 60 && i < 120 ? 0 : messages(slot, &limits, 2 * LIMIT, start_ms + i * MINUTE);
-        total += taken[i];
-    }
-    for (int i = 0; i + 60 <= STEPS; i++) {
+    for (uint64_t minute = 0; minute < 60; minute++) {
+        char name[16];
         unsigned sum = 0;
+        uint32_t slot;
 
-        for (int j = i; j < i + 60; j++)
-            sum += taken[j];
-        ck_assert_msg(sum <= LIMIT + LIMIT / 10, "%u in the hour from minute %d", sum, i);
+        (void)snprintf(name, sizeof(name), "ann%u", (unsigned)minute);
+        slot = login(name, start_ms);
+        ck_assert_uint_eq(messages(slot, &limits, 2 * LIMIT, start_ms + (minute + 1) * MINUTE - 1),
+                          LIMIT);
+        for (unsigned i = 1; i <= 240; i++) {
+            sum += messages(slot, &limits, 2 * LIMIT, start_ms + (minute + 1 + i) * MINUTE - 1);
+            ck_assert_msg(sum <= LIMIT * i / 60 + 1, "%u, %u minutes behind a burst at minute %u",
+                          sum, i, (unsigned)minute);
+        }
+        ck_assert_uint_ge(sum, 3 * LIMIT - LIMIT / 60);
     }
-    ck_assert_uint_ge(total, 4 * LIMIT);
-    /* Around a full hour, too. */
-    slot = login("bob", start_ms);
+}
+END_TEST
+
+/* A full hour is no border. */
+START_TEST(around_a_full_hour)
+{
+    enum { LIMIT = 100 };
+    const struct conf_user_limits limits = {.messages_per_hour = LIMIT};
+    uint32_t slot = login("bob", start_ms);
+
     ck_assert_uint_eq(messages(slot, &limits, LIMIT, start_ms + HOUR - 1), LIMIT);
     ck_assert_uint_eq(messages(slot, &limits, LIMIT, start_ms + HOUR), 0);
     ck_assert_uint_eq(messages(slot, &limits, LIMIT, start_ms + HOUR + 6 * MINUTE), 10);
+    ck_assert_uint_eq(messages(slot, &limits, LIMIT, start_ms + HOUR + 30 * MINUTE), 40);
 }
 END_TEST
 
@@ -413,6 +422,7 @@ Suite *server_users_suite(void)
     tcase_add_test(tc, users_are_apart);
     tcase_add_test(tc, no_limits);
     tcase_add_test(tc, the_span_slides);
+    tcase_add_test(tc, around_a_full_hour);
     tcase_add_test(tc, the_wait_is_true);
     tcase_add_test(tc, given_back);
     tcase_add_test(tc, refused_is_not_counted);
