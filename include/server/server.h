@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 
+#include "auth.h"
 #include "base_pool.h"
 #include "base_wheel.h"
 #include "conf.h"
@@ -15,6 +16,7 @@
 #include "queue.h"
 #include "smtp_server.h"
 #include "spool.h"
+#include "tls_context.h"
 
 struct server_clients;
 struct server_users;
@@ -45,12 +47,17 @@ struct server_counters {
     uint64_t refused_messages;    /* 5yz to DATA or to the final dot */
     uint64_t deferred_messages;   /* 4yz to these: no room, failed sync */
     uint64_t bytes_in;            /* bodies */
+    uint64_t tls_sessions;        /* handshakes that succeeded */
+    uint64_t tls_failed;
+    uint64_t tls_resumed; /* of tls_sessions */
+    uint64_t tls_1_2, tls_1_3;
 };
 
 /* What a reload exchanges: the configuration, and what was made of the files that it names. The parts
  * have counted references; the server takes its own. */
 struct server_settings {
     const struct conf *conf;
+    struct tls_context *const *tls; /* one a listener of conf, NULL: no TLS there; NULL: nowhere */
 };
 
 struct server_options {
@@ -60,6 +67,7 @@ struct server_options {
     struct wheel *wheel;
     struct spool *spool;
     struct queue *queue;
+    struct auth *auth;                   /* the shard's; NULL: nobody can log in */
     struct work_door *compute, *patient; /* see shard_group */
 };
 

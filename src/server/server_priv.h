@@ -2,7 +2,9 @@
 #ifndef SERVER_PRIV_H
 #define SERVER_PRIV_H
 
+#include "auth.h"
 #include "base_arena.h"
+#include "base_log.h"
 #include "mail_header.h"
 #include "mail_submission.h"
 #include "net_conn.h"
@@ -18,6 +20,8 @@ struct server_terms {
     uint32_t refs;
     const struct conf *conf; /* a reference */
     const struct conf_listener *listener;
+    struct tls_context *tls; /* a reference; NULL: none */
+    bool auth;               /* is offered */
     struct smtp_server_options smtp;
 };
 
@@ -49,11 +53,15 @@ struct server {
 
 /* What a session waits for. */
 enum session_state {
+    SESSION_TLS,     /* the handshake */
     SESSION_COMMAND, /* the engine: input, or the output to drain */
+    SESSION_AUTH,    /* somebody who knows whether the password is right */
     SESSION_ROOM,    /* staging memory for the body */
     SESSION_COMMIT,  /* the sync: the one state that answers 250 to a final dot */
     SESSION_CLOSING, /* the connection's end */
 };
+
+enum step { STEP_AGAIN, STEP_WAIT };
 
 /* From MAIL to the end of the message. */
 struct transaction {
@@ -73,8 +81,9 @@ struct transaction {
         taken_ms; /* wall clock: since when this counts in the limits of the user, until the end */
     uint32_t taken_messages;
     uint32_t taken_recipients;
-    bool ended;      /* the final dot was seen */
-    bool committing; /* the spool has it: may not be forgotten before its `done` */
+    bool ended;       /* the final dot was seen */
+    bool committing;  /* the spool has it: may not be forgotten before its `done` */
+    bool require_tls; /* REQUIRETLS was said */
 };
 
 struct session {
@@ -90,6 +99,8 @@ struct session {
     uint64_t deadline_ms;
     struct wheel_timer timer;
     char *helo;
+    char *user; /* who has logged in, and behind it his senders; `client` points into it */
+    struct auth_exchange *login; /* under way */
     struct policy_client client;
     uint32_t client_slot;
     uint32_t user_slot;         /* SERVER_USERS_NOBODY: not counted */
@@ -112,6 +123,23 @@ void session_cut_off(struct session *s);
 /* The client had to wait for us: that is not its time. */
 void session_waited(struct session *s);
 void session_discard(struct session *s); /* io is gone */
+
+/* server_secure.c: TLS, and who the client is. */
+void session_start_tls(struct session *s); /* in SESSION_TLS, once */
+/* False: something came behind it in the clear; the reply is said, close. */
+bool session_accept_starttls(struct session *s, struct slice rest);
+void session_tls_failed(struct session *s, const char *why); /* counts and logs it */
+void session_secured(struct session *s);
+bool session_tls_facts(const struct session *s, struct tls_facts *out); /* false: in the clear */
+void session_log_secure(const struct session *s, struct log_record *r); /* tls, cipher, user */
+/* Before each EHLO's answer: it may change with time. */
+void session_offer_mechanisms(struct session *s);
+/* The engine's intents about AUTH. Afterwards the state is COMMAND, or AUTH until the answer is known. */
+void session_login_begin(struct session *s);
+void session_login_respond(struct session *s);
+void session_login_cancel(struct session *s);
+void session_login_answer(struct session *s); /* if it is known by now */
+void session_login_end(struct session *s);    /* fine if there is none */
 
 /* server_transaction.c: a message from MAIL to 250. Answers are given to the engine. */
 void transaction_begin(struct session *s);

@@ -2,10 +2,15 @@
  * server_session: a connection that speaks SMTP to us. Completions record facts; session_step() looks at
  * the state and does what can be done. It may be called at any time.
  *
- *        input            END_DATA           250 or 4yz/5yz
- *   COMMAND <---> ROOM ------------> COMMIT ----------------> COMMAND
- *      |  QUIT, 421, the peer is gone
- *      +-----------------------------> CLOSING -> freed
+ *          implicit
+ *   begin ----------> TLS          a back end looks
+ *     |     STARTTLS  ^ | secured  +-----> AUTH
+ *     |    +----------+ |          |        | challenge, 235, 535
+ *     |    |            v          |        v
+ *     |    |  input                |   END_DATA           250 or 4yz/5yz
+ *     +-> COMMAND <---> ROOM -----------------> COMMIT ----------------> COMMAND
+ *            |  QUIT, 421, the peer is gone, no handshake
+ *            +-----------------------------> CLOSING -> freed
  */
 #include <errno.h>
 
@@ -17,13 +22,12 @@ enum {
     COMMANDS_A_PASS = 64,   /* then it is the others' turn */
     UNSENT_MAX = 16 * 1024, /* a client that does not read its replies gets no new ones */
     LINGER_MS = 5000,       /* for the peer to see our last reply */
+    HANDSHAKE_MS = 60 * 1000,
     /* A body may take its time, but not for ever: after this long it must have come at this rate on
      * average. Half of what an old modem does. */
     PACE_GRACE_MS = 10 * 60 * 1000,
     PACE_BYTES_A_SECOND = 128,
 };
-
-enum step { STEP_AGAIN, STEP_WAIT };
 
 static const struct smtp_reply reply_timeout =
     SMTP_REPLY_INIT(421, 4, 4, 2, "Timeout: you were silent for too long");
@@ -38,6 +42,7 @@ static void session_free(struct session *s)
     list_remove(&s->node);
     list_remove(&s->runnable);
     mem_free(s->helo);
+    mem_free(s->user);
     server_terms_unref(s->terms);
     pool_put(&server->session_pool, s);
 }
@@ -66,6 +71,7 @@ static void log_end_of_session(const struct session *s)
     log_id(&r, "session", s->id);
     log_ip(&r, "client", &s->client.ip);
     log_str(&r, "reason", s->reason != NULL ? s->reason : "closed");
+    session_log_secure(s, &r);
     log_u64(&r, "messages", s->smtp.messages);
     log_u64(&r, "errors", s->smtp.errors);
     log_u64(&r, "in", s->conn.bytes_in);
@@ -101,6 +107,7 @@ static void session_close(struct session *s, const char *reason, bool linger)
     if (s->reason == NULL)
         s->reason = reason;
     s->state = SESSION_CLOSING;
+    session_login_end(s);
     transaction_end(s);
     net_conn_close(&s->conn, linger);
     expect_by(s, io_now_ms(s->server->o.io) + LINGER_MS);
@@ -115,10 +122,15 @@ static void session_expired(struct wheel_timer *timer)
         return;
     }
     switch ((enum session_state)s->state) {
+    case SESSION_TLS:
+        session_tls_failed(s, "timeout");
+        session_close(s, "timeout in the handshake", false);
+        return;
     case SESSION_COMMAND:
         smtp_server_close(&s->smtp, &reply_timeout, net_conn_out(&s->conn));
         session_close(s, "timeout", true);
         return;
+    case SESSION_AUTH: /* who is asked has his own patience */
     case SESSION_ROOM:
     case SESSION_COMMIT: return; /* we are the slow one; the next step sets it again */
     case SESSION_CLOSING: net_conn_abort(&s->conn); return;
@@ -132,6 +144,10 @@ static uint64_t patience_until_ms(const struct session *s)
     const struct conf_limits *limits = &s->client.conf->limits;
     uint64_t grace_ms, silence_ms, pace_ms;
 
+    if (s->state == SESSION_TLS)
+        return s->progress_ms
+               + (limits->timeout.greeting < HANDSHAKE_MS ? limits->timeout.greeting
+                                                          : HANDSHAKE_MS);
     if (!s->smtp.helo_given)
         return s->progress_ms + limits->timeout.greeting;
     if (!smtp_server_in_data(&s->smtp))
@@ -167,10 +183,12 @@ static void check_helo(struct session *s)
     s->helo = mem_alloc(s->smtp.helo.len + 1);
     memcpy(s->helo, s->smtp.helo.data, s->smtp.helo.len);
     s->helo[s->smtp.helo.len] = '\0';
+    session_offer_mechanisms(s);
     smtp_server_answer(&s->smtp, NULL, net_conn_out(&s->conn));
 }
 
-static enum step session_intent(struct session *s, enum smtp_intent intent)
+/* `rest` is input behind what the intent is about. */
+static enum step session_intent(struct session *s, enum smtp_intent intent, struct slice rest)
 {
     switch (intent) {
     case SMTP_NEED_INPUT:
@@ -193,9 +211,12 @@ static enum step session_intent(struct session *s, enum smtp_intent intent)
         transaction_end(s);
         return STEP_AGAIN;
     case SMTP_STARTTLS:
-    case SMTP_AUTH:
-    case SMTP_AUTH_RESPONSE:
-    case SMTP_AUTH_CANCEL: break; /* not offered */
+        if (!session_accept_starttls(s, rest))
+            session_close(s, "plaintext after STARTTLS", true);
+        return STEP_AGAIN;
+    case SMTP_AUTH: session_login_begin(s); return STEP_AGAIN;
+    case SMTP_AUTH_RESPONSE: session_login_respond(s); return STEP_AGAIN;
+    case SMTP_AUTH_CANCEL: session_login_cancel(s); return STEP_AGAIN;
     case SMTP_QUIT: session_close(s, "quit", false); return STEP_AGAIN;
     case SMTP_CLOSE: session_close(s, "too many errors or messages", true); return STEP_AGAIN;
     }
@@ -204,7 +225,7 @@ static enum step session_intent(struct session *s, enum smtp_intent intent)
 
 static enum step session_command(struct session *s)
 {
-    struct slice in = net_conn_input(&s->conn);
+    struct slice all = net_conn_input(&s->conn), in = all;
     size_t before = in.len;
     uint64_t body_before;
     enum smtp_intent intent;
@@ -224,9 +245,11 @@ static enum step session_command(struct session *s)
     body_before = s->smtp.data_size;
     intent = smtp_server_next(&s->smtp, &in, net_conn_out(&s->conn));
     /* The intent's slices lie in the input: it is consumed after they were used. */
-    step = session_intent(s, intent);
+    step = session_intent(s, intent, in);
     if (intent != SMTP_NEED_INPUT || s->smtp.data_size > body_before)
         note_progress(s, intent == SMTP_BEGIN_DATA);
+    if (intent == SMTP_AUTH || intent == SMTP_AUTH_RESPONSE)
+        explicit_bzero((void *)(uintptr_t)all.data, before - in.len); /* a password, mostly */
     if (s->state != SESSION_CLOSING)
         net_conn_consume(&s->conn, before - in.len);
     return step;
@@ -247,10 +270,50 @@ static enum step session_room(struct session *s)
     return STEP_AGAIN;
 }
 
+static enum step session_tls(struct session *s)
+{
+    switch ((enum net_conn_tls)s->conn.tls_state) {
+    case NET_CONN_TLS_NONE: /* only now is the STARTTLS line consumed */
+        session_start_tls(s);
+        return STEP_AGAIN;
+    case NET_CONN_TLS_HANDSHAKE:
+        if (s->conn.error == 0 && !s->server->stopping)
+            return STEP_WAIT;
+        session_tls_failed(s, s->server->stopping ? "shutdown" : "connection lost");
+        session_close(s, "no handshake", false);
+        return STEP_AGAIN;
+    case NET_CONN_TLS_ACTIVE:
+        s->state = SESSION_COMMAND;
+        s->progress_ms = io_now_ms(s->server->o.io);
+        session_secured(s);
+        return STEP_AGAIN;
+    case NET_CONN_TLS_FAILED:
+        session_tls_failed(s, net_conn_tls_error(&s->conn));
+        session_close(s, "no handshake", true);
+        return STEP_AGAIN;
+    }
+    UNREACHABLE();
+}
+
+static enum step session_auth(struct session *s)
+{
+    if (s->conn.error != 0) {
+        session_close(s, "connection lost", false);
+        return STEP_AGAIN;
+    }
+    session_login_answer(s);
+    if (s->state == SESSION_AUTH)
+        return STEP_WAIT;
+    session_waited(s);
+    return STEP_AGAIN;
+}
+
 static enum step session_state_step(struct session *s)
 {
     switch ((enum session_state)s->state) {
+    case SESSION_TLS: return session_tls(s);
     case SESSION_COMMAND: return session_command(s);
+    case SESSION_AUTH: return session_auth(s);
     case SESSION_ROOM: return session_room(s);
     case SESSION_COMMIT:
     case SESSION_CLOSING: return STEP_WAIT;
@@ -273,7 +336,7 @@ void session_step(struct session *s)
         list_push_back(&s->server->runnable, &s->runnable);
     if (s->state != SESSION_CLOSING) {
         net_conn_flush(&s->conn);
-        if (s->state == SESSION_COMMAND)
+        if (s->state == SESSION_COMMAND || s->state == SESSION_TLS)
             expect_by(s, patience_until_ms(s));
     }
 }
@@ -327,7 +390,9 @@ static void turn_away(struct session *s, const struct smtp_reply *reply, const c
     log_slice(&r, "listener", s->terms->listener->name);
     log_slice(&r, "reply", reply->text);
     log_end(&r);
-    smtp_server_close(&s->smtp, reply, net_conn_out(&s->conn));
+    /* Where TLS comes first, words in the clear are none, and a handshake is too much for a no. */
+    if (s->terms->listener->tls != CONF_LISTENER_TLS_IMPLICIT)
+        smtp_server_close(&s->smtp, reply, net_conn_out(&s->conn));
     session_close(s, reason, true);
 }
 
@@ -345,6 +410,7 @@ void session_begin(struct server_listener *listener, int fd)
     s->terms = server_terms_ref(listener->terms);
     s->id = server->next_session++;
     s->user_slot = SERVER_USERS_NOBODY;
+    s->state = SESSION_COMMAND;
     s->client = (struct policy_client){.conf = s->terms->conf, .listener = s->terms->listener};
     list_init(&s->node);
     list_init(&s->runnable);
@@ -370,7 +436,10 @@ void session_begin(struct server_listener *listener, int fd)
         turn_away(s, &policy_refusal, "policy");
         return;
     }
-    smtp_server_greet(&s->smtp, net_conn_out(&s->conn));
+    if (s->terms->listener->tls == CONF_LISTENER_TLS_IMPLICIT)
+        s->state = SESSION_TLS; /* and greets when that is done */
+    else
+        smtp_server_greet(&s->smtp, net_conn_out(&s->conn));
     session_step(s);
 }
 
@@ -384,7 +453,9 @@ void session_cut_off(struct session *s)
     if (s->closed)
         return;
     switch ((enum session_state)s->state) {
+    case SESSION_TLS: session_close(s, "cut off at shutdown", false); return;
     case SESSION_COMMAND:
+    case SESSION_AUTH:
     case SESSION_ROOM:
         smtp_server_close(&s->smtp, &reply_stopping, net_conn_out(&s->conn));
         session_close(s, "cut off at shutdown", true);
@@ -396,6 +467,7 @@ void session_cut_off(struct session *s)
 
 void session_discard(struct session *s)
 {
+    session_login_end(s);
     transaction_discard(s);
     net_conn_discard(&s->conn);
     leave_counts(s);

@@ -5,6 +5,25 @@
 /* Without a message taken: enough for those who check addresses by RCPT and RSET, not for ever. */
 enum { IDLE_COMMANDS_MAX = 10000 };
 
+/* What AUTH may name at all: in the clear these are answered 538 where they would do under TLS. What is
+ * offered, auth says anew at each EHLO. */
+#define MECHANISMS                                                                           \
+    "SCRAM-SHA-256-PLUS SCRAM-SHA-256 SCRAM-SHA-1-PLUS SCRAM-SHA-1 PLAIN LOGIN OAUTHBEARER " \
+    "XOAUTH2 EXTERNAL"
+
+static uint32_t extensions_of(const struct server_terms *t)
+{
+    uint32_t set = SMTP_EXT_SERVER;
+
+    if (t->tls != NULL)
+        set |= SMTP_EXT_REQUIRETLS;
+    if (t->tls != NULL && t->listener->tls != CONF_LISTENER_TLS_IMPLICIT)
+        set |= SMTP_EXT_STARTTLS;
+    if (t->auth)
+        set |= SMTP_EXT_AUTH;
+    return set;
+}
+
 struct server_terms *server_terms_create(const struct server_settings *settings, size_t listener)
 {
     struct server_terms *t = mem_zalloc(sizeof(*t));
@@ -14,14 +33,20 @@ struct server_terms *server_terms_create(const struct server_settings *settings,
     t->refs = 1;
     t->conf = conf;
     t->listener = l;
+    if (settings->tls != NULL && settings->tls[listener] != NULL)
+        t->tls = tls_context_ref(settings->tls[listener]);
+    t->auth = l->auth || l->role == CONF_ROLE_SUBMISSION;
     t->smtp = (struct smtp_server_options){
         .hostname = conf->hostname,
-        .extensions = SMTP_EXT_SERVER,
+        .extensions = extensions_of(t),
         .message_size_max = l->message_size,
         .recipients_max = (uint32_t)l->recipients,
         .errors_max = (uint32_t)conf->limits.errors,
         .idle_commands_max = IDLE_COMMANDS_MAX,
         .messages_max = (uint32_t)conf->limits.messages_per_connection,
+        .mechanisms = SLICE_LITERAL(MECHANISMS),
+        .tls_required = l->tls == CONF_LISTENER_TLS_REQUIRED,
+        .auth_required = l->role == CONF_ROLE_SUBMISSION,
         .bare_newline = l->bare_newline == CONF_BARE_NEWLINE_REJECT ? SMTP_BARE_NEWLINE_REJECT
                                                                     : SMTP_BARE_NEWLINE_NORMALIZE,
     };
@@ -42,6 +67,7 @@ void server_terms_unref(struct server_terms *t)
     ASSERT(t->refs > 0);
     if (--t->refs > 0)
         return;
+    tls_context_unref(t->tls);
     conf_free(t->conf);
     mem_free(t);
 }

@@ -1,4 +1,6 @@
 /* server_transaction: one message, from MAIL to the answer to its final dot. */
+#include <stdio.h>
+
 #include "base_log.h"
 #include "base_mem.h"
 #include "mail_trace.h"
@@ -71,6 +73,7 @@ void transaction_begin(struct session *s)
     arena_init(&tx->arena, ENVELOPE_MAX);
     buf_init(&tx->head, 0);
     tx->size_hint = s->smtp.params.size;
+    tx->require_tls = s->smtp.params.require_tls;
     tx->sender = arena_dup(&tx->arena, s->smtp.path.text);
     if (!transaction_user_begin(s, &user_refusal)) {
         smtp_server_answer(&s->smtp, &user_refusal.reply, out_of(s));
@@ -174,21 +177,49 @@ static void writer_ready(struct spool_writer *w)
     session_step(container_of(w, struct transaction, writer)->session);
 }
 
+/* RFC 3848. What was said in HELO has no such names. */
+static struct slice protocol_of(const struct session *s)
+{
+    bool user = policy_logged_in(&s->client);
+
+    if (!s->smtp.extended)
+        return SLICE_LITERAL("SMTP");
+    if (s->smtp.tls_active)
+        return user ? SLICE_LITERAL("ESMTPSA") : SLICE_LITERAL("ESMTPS");
+    return user ? SLICE_LITERAL("ESMTPA") : SLICE_LITERAL("ESMTP");
+}
+
+/* "version=TLS1_3 cipher=TLS_AES_128_GCM_SHA256", as others write it. */
+static struct slice tls_words(const struct session *s, char *out, size_t size)
+{
+    struct tls_facts facts;
+    int len;
+
+    if (!session_tls_facts(s, &facts))
+        return SLICE_NULL;
+    len = snprintf(out, size, "version=%s cipher=%s",
+                   strcmp(facts.version, "TLSv1.3") == 0 ? "TLS1_3" : "TLS1_2", facts.cipher);
+    return slice_of(out, (size_t)len < size ? (size_t)len : size - 1);
+}
+
 static void add_trace(struct session *s)
 {
     struct transaction *tx = s->tx;
+    char tls[128];
     char id[ID_TEXT_SIZE];
     struct mail_received received = {
         .helo = slice_str(s->helo),
         .ip = s->client.ip,
         .hostname = s->client.conf->hostname,
-        .protocol = s->smtp.extended ? SLICE_LITERAL("ESMTP") : SLICE_LITERAL("SMTP"),
+        .masked = policy_logged_in(&s->client) && s->terms->listener->mask_client,
+        .protocol = protocol_of(s),
         .rcpt = tx->recipient_count == 1 ? tx->recipients[0] : SLICE_NULL,
         .unix_seconds = io_unix_ms(s->server->o.io) / 1000,
     };
 
     id_to_text(tx->writer.id, id);
     received.id = slice_str(id);
+    received.tls = tls_words(s, tls, sizeof(tls));
     (void)mail_trace_received(&received, &tx->head);
 }
 
@@ -291,11 +322,32 @@ void transaction_body(struct session *s)
 static void envelope_facts(const struct session *s, struct buf *out)
 {
     char ip[IP_TEXT_SIZE], session[ID_TEXT_SIZE];
+    struct tls_facts tls;
 
     ip_format(&s->client.ip, ip);
     id_to_text(s->id, session);
     (void)buf_printf(out, "client=%s\nhelo=%s\nlistener=%.*s\nsession=%s\n", ip, s->helo,
                      SLICE_ARG(s->terms->listener->name), session);
+    if (policy_logged_in(&s->client))
+        (void)buf_printf(out, "user=%.*s\n", SLICE_ARG(s->client.user));
+    if (session_tls_facts(s, &tls))
+        (void)buf_printf(out, "tls=%s\ncipher=%s\n", tls.version, tls.cipher);
+}
+
+static uint16_t flags_of(const struct session *s)
+{
+    const struct transaction *tx = s->tx;
+    unsigned flags = 0;
+
+    if ((s->smtp.dot.facts & SMTP_DOT_LEADING) != 0)
+        flags |= SPOOL_HAS_DOT_LINES;
+    if ((s->smtp.dot.facts & SMTP_DOT_8BIT) != 0)
+        flags |= SPOOL_HAS_8BIT;
+    if (tx->require_tls) /* what the field says does not count then (RFC 8689 4.1) */
+        flags |= SPOOL_REQUIRE_TLS;
+    else if ((tx->header.facts & MAIL_HEADER_TLS_OPTIONAL) != 0)
+        flags |= SPOOL_TLS_OPTIONAL;
+    return (uint16_t)flags;
 }
 
 void transaction_commit(struct session *s)
@@ -319,8 +371,7 @@ void transaction_commit(struct session *s)
         .recipients = tx->recipients,
         .recipient_count = tx->recipient_count,
         .arrived_s = (uint32_t)(io_unix_ms(s->server->o.io) / 1000),
-        .flags = (uint16_t)(((s->smtp.dot.facts & SMTP_DOT_LEADING) != 0 ? SPOOL_HAS_DOT_LINES : 0)
-                            | ((s->smtp.dot.facts & SMTP_DOT_8BIT) != 0 ? SPOOL_HAS_8BIT : 0)),
+        .flags = flags_of(s),
         .facts = buf_slice(&facts),
     };
     s->state = SESSION_COMMIT;
@@ -342,6 +393,7 @@ static void log_accepted(const struct session *s, uint64_t id)
     log_slice(&r, "to", s->tx->recipients[0]);
     log_u64(&r, "recipients", s->tx->recipient_count);
     log_u64(&r, "size", s->tx->size);
+    session_log_secure(s, &r);
     log_end(&r);
 }
 
