@@ -12,6 +12,7 @@
 
 #include <stdatomic.h>
 
+#include "auth.h"
 #include "conf.h"
 #include "delivery.h"
 #include "dns.h"
@@ -23,10 +24,20 @@
 
 struct shard;
 
+/* What a reload exchanges, as a whole: the configuration and what was made of the files that it names. The
+ * parts have counted references, of which each shard takes its own. */
+struct shard_settings {
+    const struct conf *conf;
+    struct tls_context *const *tls; /* one a listener, see server_settings; NULL: no TLS */
+    struct tls_context *client;     /* for deliveries */
+    struct auth_setup *auth;        /* NULL: nobody can log in */
+};
+
 /* All shards of a process. */
 struct shard_group {
-    const struct conf *conf;
+    struct shard_settings settings; /* of the start */
     struct server_shared *shared;
+    struct auth_shared *auth_shared; /* with settings.auth */
     unsigned count;
     struct work_pool
         *compute; /* helpers for what is slow to compute: password hashes, large keys */
@@ -34,8 +45,11 @@ struct shard_group {
     uint16_t https_port;       /* of other domains' servers; 0: 443. For tests */
     uint32_t process_id;       /* for those who find the spool in use; 0: not said */
     struct shard **shards;
-    _Atomic unsigned quiet; /* shards that have stopped making work */
-    _Atomic bool stop;      /* asked for; shards look at it in each pass */
+    _Atomic unsigned quiet;            /* shards that have stopped making work */
+    _Atomic bool stop;                 /* asked for; shards look at it in each pass */
+    const struct shard_settings *next; /* of the reload under way */
+    _Atomic unsigned reloads; /* how many there have been; shards look at it in each pass */
+    _Atomic unsigned taken;   /* shards that have taken `next` */
     /* Called by each shard at the end of a pass (may be NULL): hands on what it logged. */
     void (*pass_over)(void);
 };
@@ -93,11 +107,18 @@ bool shard_stopped(struct shard *s);
  * has returned: it wakes them one by one. */
 void shard_group_stop(struct shard_group *group);
 
+/* Gives all shards other settings: each takes them between two passes, and what began before goes on with
+ * the old ones. From the thread that stops the group; the settings stay until shard_group_reloaded() says
+ * that all have taken theirs, and no other reload begins before. */
+void shard_group_reload(struct shard_group *group, const struct shard_settings *settings);
+bool shard_group_reloaded(const struct shard_group *group);
+
 unsigned shard_number(const struct shard *s);
 struct io *shard_io(struct shard *s);
 struct wheel *shard_wheel(struct shard *s);
 struct spool *shard_spool(struct shard *s);
 struct queue *shard_queue(struct shard *s);
+struct auth *shard_auth(struct shard *s); /* NULL: nobody can log in */
 struct work_door *shard_compute(struct shard *s);
 struct work_door *shard_patient(struct shard *s);
 struct shard_group *shard_group_of(struct shard *s);
@@ -123,6 +144,7 @@ struct shard_counters {
     struct io_counters io;
     struct dns_counters dns;
     struct sts_counters sts;
+    struct auth_counters auth;
     uint64_t work_busy; /* jobs of ours that helpers have */
     uint64_t queue_messages, queue_out;
     uint64_t passes, posted, doorbells;

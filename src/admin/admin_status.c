@@ -28,6 +28,19 @@ static const struct row rows[] = {
     ROW("refused_user_limits", server.refused_user_limits, "refusals over a limit of a user"),
     ROW("refused_messages", server.refused_messages, "refused for good after DATA"),
     ROW("deferred_messages", server.deferred_messages, "refused for now after DATA"),
+    ROW("tls_sessions", server.tls_sessions, "handshakes with clients"),
+    ROW("tls_failed", server.tls_failed, "that came to nothing"),
+    ROW("tls_resumed", server.tls_resumed, "of those that did, resumed ones"),
+    ROW("tls_1_2", server.tls_1_2, "of those, with TLS 1.2"),
+    ROW("tls_1_3", server.tls_1_3, "of those, with TLS 1.3"),
+    ROW("auth_ok", auth.ok, "logins"),
+    ROW("auth_rejected", auth.rejected, "wrong passwords, unknown users"),
+    ROW("auth_temporary", auth.temporary, "that could not be decided"),
+    ROW("auth_malformed", auth.malformed, "that were none, or broken off"),
+    ROW("auth_banned", auth.banned, "not looked at, because of a ban"),
+    ROW("auth_bans_addresses", auth.bans_addresses, "addresses banned since the start"),
+    ROW("auth_bans_users", auth.bans_users, "users banned from an address since the start"),
+    ROW("auth_working", auth.working, "logins under way"),
     ROW("delivered", delivery.delivered, "recipients delivered"),
     ROW("deferred", delivery.deferred, "attempts that will be repeated"),
     ROW("bounced", delivery.bounced, "recipients that failed for good"),
@@ -80,6 +93,8 @@ struct status_call {
     struct shard_call call;
     struct admin_client *client;
     struct shard_counters counters;
+    struct buf bans; /* those that the shard has imposed, as they are shown */
+    bool json;
 };
 
 struct status_job {
@@ -87,6 +102,31 @@ struct status_job {
     unsigned count;
     struct status_call calls[];
 };
+
+/* ---- on each shard --------------------------------------------------------------------------- */
+
+static bool note_ban(void *context, const struct auth_ban *ban)
+{
+    struct status_call *call = context;
+    struct buf *out = &call->bans;
+    char ip[IP_TEXT_SIZE];
+
+    ip_format(&ban->ip, ip);
+    if (!call->json) {
+        (void)buf_printf(
+            out, "banned                 %s%s for %.*s: %" PRIu64 " seconds left\n", ip,
+            ip_is_v4(&ban->ip) ? "" : "/64", ban->user.len > 0 ? (int)ban->user.len : 8,
+            ban->user.len > 0 ? (const char *)ban->user.data : "everyone", ban->seconds_left);
+        return true;
+    }
+    (void)buf_printf(out, "%s{\"address\":\"%s\",\"user\":", buf_len(out) > 0 ? "," : "", ip);
+    if (ban->user.len > 0)
+        (void)json_append_string(out, ban->user);
+    else
+        (void)buf_append_str(out, "null");
+    (void)buf_printf(out, ",\"seconds_left\":%" PRIu64 "}", ban->seconds_left);
+    return true;
+}
 
 static uint64_t value(const struct shard_counters *c, const struct row *row)
 {
@@ -129,6 +169,20 @@ static void means_json(const struct means *m, struct buf *out)
                      (double)m->messages / commits, (double)m->us / commits, m->us_max);
 }
 
+static void write_bans(const struct status_job *job, const char *between, struct buf *out)
+{
+    bool first = true;
+
+    for (unsigned i = 0; i < job->count; i++) {
+        if (buf_len(&job->calls[i].bans) == 0)
+            continue;
+        if (!first)
+            (void)buf_append_str(out, between);
+        (void)buf_append_slice(out, buf_slice(&job->calls[i].bans));
+        first = false;
+    }
+}
+
 static void write_json(struct admin_client *c, const struct status_job *job, struct buf *out)
 {
     struct admin *a = c->admin;
@@ -143,7 +197,9 @@ static void write_json(struct admin_client *c, const struct status_job *job, str
     for (unsigned i = 0; i < job->count; i++)
         means_add(&all, &job->calls[i].counters);
     means_json(&all, out);
-    (void)buf_append_str(out, ",\"shards\":[");
+    (void)buf_append_str(out, ",\"bans\":[");
+    write_bans(job, ",", out);
+    (void)buf_append_str(out, "],\"shards\":[");
     for (unsigned i = 0; i < job->count; i++) {
         struct means own = {0};
         (void)buf_printf(out, "%s{\"shard\":%u,", i > 0 ? "," : "", i);
@@ -178,11 +234,16 @@ static void write_text(struct admin_client *c, const struct status_job *job, str
     (void)buf_printf(out, "%-22s %14.2f\n", "messages_per_commit", (double)all.messages / commits);
     (void)buf_printf(out, "%-22s %14.0f  microseconds on average, %" PRIu64 " at most\n",
                      "commit_wait_us", (double)all.us / commits, all.us_max);
+    write_bans(job, "", out);
 }
 
 static void status_run(struct shard *on, struct shard_call *call)
 {
-    shard_counters(on, &container_of(call, struct status_call, call)->counters);
+    struct status_call *c = container_of(call, struct status_call, call);
+
+    shard_counters(on, &c->counters);
+    if (shard_auth(on) != NULL)
+        auth_bans(shard_auth(on), note_ban, c);
     shard_answer(on, call);
 }
 
@@ -209,7 +270,11 @@ static void status_step(struct admin_client *c)
 
 static void status_release(struct admin_client *c)
 {
-    mem_free(c->job);
+    struct status_job *job = c->job;
+
+    for (unsigned i = 0; i < job->count; i++)
+        buf_finish(&job->calls[i].bans);
+    mem_free(job);
 }
 
 void admin_status(struct admin_client *c, bool json)
@@ -228,6 +293,8 @@ void admin_status(struct admin_client *c, bool json)
         job->calls[i].call.run = status_run;
         job->calls[i].call.done = status_done;
         job->calls[i].client = c;
+        job->calls[i].json = json;
+        buf_init(&job->calls[i].bans, 0);
         shard_call(shard, i, &job->calls[i].call);
     }
 }

@@ -22,7 +22,9 @@ struct shard {
     struct spool *spool;
     struct queue queue;
     struct delivery *delivery;
+    struct auth *auth; /* NULL: nobody can log in */
     struct server *server;
+    unsigned reloads; /* taken of the group's */
     struct work_door *compute, *patient;
     struct shard_mailbox *inboxes; /* one for each shard that may write to us */
     _Atomic bool asleep;
@@ -56,7 +58,7 @@ struct shard *shard_create(const struct shard_options *options)
 
     s->o = *options;
     s->group = options->group;
-    s->conf = options->group->conf;
+    s->conf = conf_ref(options->group->settings.conf);
     s->inboxes = mem_alloc_aligned(_Alignof(struct shard_mailbox), count * sizeof(*s->inboxes));
     for (unsigned i = 0; i < count; i++)
         shard_mailbox_init(&s->inboxes[i]);
@@ -110,6 +112,7 @@ static bool open_spool(struct shard *s, struct spool_recovery *out_recovery, str
 
 bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf *out_error)
 {
+    const struct shard_settings *settings = &s->group->settings;
     uint64_t seed = s->o.seed;
 
     if (seed == 0)
@@ -154,7 +157,15 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                              .seed = seed + 1,
                                                              .post = post_task,
                                                              .context = s});
-    s->server = server_create(&(struct server_options){.settings = {.conf = s->conf},
+    if (settings->auth != NULL)
+        s->auth = auth_create(&(struct auth_options){.setup = settings->auth,
+                                                     .shared = s->group->auth_shared,
+                                                     .io = s->o.io,
+                                                     .wheel = &s->wheel,
+                                                     .compute = s->compute,
+                                                     .network = s->patient});
+    s->server = server_create(&(struct server_options){.settings = {settings->conf, settings->tls},
+                                                       .auth = s->auth,
                                                        .shared = s->group->shared,
                                                        .io = s->o.io,
                                                        .wheel = &s->wheel,
@@ -245,6 +256,48 @@ void shard_answer(struct shard *on, struct shard_call *call)
                        SHARD_ITEM_ANSWER);
 }
 
+/* ---- settings ----------------------------------------------------------------------------- */
+
+void shard_group_reload(struct shard_group *group, const struct shard_settings *settings)
+{
+    ASSERT(shard_group_reloaded(group));
+    group->next = settings;
+    atomic_store(&group->taken, 0);
+    atomic_fetch_add(&group->reloads, 1);
+    for (unsigned i = 0; i < group->count; i++) {
+        if (group->shards[i] != NULL)
+            io_wake_from_thread(group->shards[i]->o.io);
+    }
+}
+
+bool shard_group_reloaded(const struct shard_group *group)
+{
+    return atomic_load(&group->reloads) == 0 || atomic_load(&group->taken) == group->count;
+}
+
+static void take_settings(struct shard *s, const struct shard_settings *settings)
+{
+    const struct conf *before = s->conf;
+
+    s->conf = conf_ref(settings->conf);
+    queue_set_conf(&s->queue, s->conf);
+    if (s->auth != NULL && settings->auth != NULL)
+        auth_reload(s->auth, settings->auth);
+    server_reload(s->server, &(struct server_settings){settings->conf, settings->tls});
+    conf_free(before);
+    atomic_fetch_add(&s->group->taken, 1);
+}
+
+static void look_for_settings(struct shard *s)
+{
+    unsigned reloads = atomic_load_explicit(&s->group->reloads, memory_order_acquire);
+
+    if (reloads == s->reloads || s->stopping)
+        return;
+    s->reloads = reloads;
+    take_settings(s, s->group->next);
+}
+
 /* ---- stopping ----------------------------------------------------------------------------- */
 
 static void begin_stop(struct shard *s)
@@ -297,6 +350,8 @@ static void continue_stop(struct shard *s)
         && delivery_idle(s->delivery) && helpers_idle(s)) {
         s->resolver_stopped = true;
         spool_stop(s->spool);
+        if (s->auth != NULL)
+            auth_stop(s->auth);
         if (s->o.dns_stop != NULL)
             s->o.dns_stop(s->dns);
     }
@@ -305,6 +360,7 @@ static void continue_stop(struct shard *s)
 bool shard_stopped(struct shard *s)
 {
     return s->stopping && s->resolver_stopped && spool_idle(s->spool)
+           && (s->auth == NULL || auth_idle(s->auth))
            && (s->o.dns_idle == NULL || s->o.dns_idle(s->dns));
 }
 
@@ -338,6 +394,7 @@ uint64_t shard_pass(struct shard *s)
     wheel_advance(&s->wheel, io_now_ms(s->o.io));
     if (!s->stopping && atomic_load_explicit(&s->group->stop, memory_order_relaxed))
         begin_stop(s);
+    look_for_settings(s);
     read_letters(s);
     work_door_step(s->compute);
     work_door_step(s->patient);
@@ -430,6 +487,8 @@ void shard_destroy(struct shard *s, bool crashed)
         spool_close(s->spool, crashed);
     }
     server_destroy(s->server, crashed);
+    if (s->auth != NULL)
+        auth_destroy(s->auth, crashed);
     delivery_destroy(s->delivery, crashed);
     sts_destroy(s->sts, crashed);
     if (s->dns != NULL) /* the simulated one, after a crash: it has no part in io */
@@ -442,6 +501,7 @@ void shard_destroy(struct shard *s, bool crashed)
         shard_mailbox_finish(&s->inboxes[i]);
     }
     mem_free(s->inboxes);
+    conf_free(s->conf);
     s->group->shards[s->o.number] = NULL;
     mem_free(s);
 }
@@ -469,6 +529,11 @@ struct spool *shard_spool(struct shard *s)
 struct queue *shard_queue(struct shard *s)
 {
     return &s->queue;
+}
+
+struct auth *shard_auth(struct shard *s)
+{
+    return s->auth;
 }
 
 struct work_door *shard_compute(struct shard *s)
@@ -501,4 +566,6 @@ void shard_counters(struct shard *s, struct shard_counters *out)
     spool_counters(s->spool, &out->spool);
     dns_counters(s->dns, &out->dns);
     sts_counters(s->sts, &out->sts);
+    if (s->auth != NULL)
+        auth_counters(s->auth, &out->auth);
 }

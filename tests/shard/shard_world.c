@@ -121,7 +121,7 @@ void shard_world_start(struct shard_world *w, unsigned shards)
 {
     server_shared_init(&w->shared, w->conf);
     w->helpers = work_pool_create("helpers", 0, WORLD_JOBS);
-    w->group = (struct shard_group){.conf = w->conf,
+    w->group = (struct shard_group){.settings.conf = w->conf,
                                     .shared = &w->shared,
                                     .count = shards,
                                     .compute = w->helpers,

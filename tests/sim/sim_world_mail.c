@@ -233,7 +233,7 @@ void mx_boot(struct world *w)
         count = w->plan.shards;
     server_shared_init(&mx->shared, w->conf);
     mx->helpers = work_pool_create("helpers", 0, JOBS_MAX);
-    mx->group = (struct shard_group){.conf = w->conf,
+    mx->group = (struct shard_group){.settings.conf = w->conf,
                                      .shared = &mx->shared,
                                      .count = count,
                                      .compute = mx->helpers,
