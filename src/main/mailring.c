@@ -26,17 +26,6 @@ static const struct {
     {"help", main_help, "this", true},
 };
 
-int main_check(const struct main_options *o)
-{
-    struct conf *conf = main_load_conf(o);
-
-    if (conf == NULL)
-        return 1;
-    conf_free(conf);
-    (void)printf("%s: fine\n", o->conf_path);
-    return EX_OK;
-}
-
 int main_version(const struct main_options *o)
 {
     struct buf text;

@@ -101,3 +101,22 @@ bool main_user_become(const struct main_user *user)
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* an old kernel lacks it; then we go without */
     return true;
 }
+
+void main_user_hide_memory(void)
+{
+#ifndef __SANITIZE_ADDRESS__                  /* the leak checker attaches as a debugger does */
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* fails for a wrong argument only */
+#endif
+}
+
+void main_user_look(const char *name, struct main_user *out)
+{
+    const struct passwd *entry = name == NULL ? NULL : getpwnam(name);
+
+    *out = (struct main_user){.name = name};
+    if (entry == NULL)
+        return;
+    out->uid = entry->pw_uid;
+    out->gid = entry->pw_gid;
+    out->change = geteuid() != out->uid;
+}

@@ -21,5 +21,9 @@ bool main_user_make_directory(const struct main_user *user, const char *path, mo
 bool main_user_may_write(const char *path, const char *setting);
 /* For good: groups, gid, uid, no new privileges. */
 bool main_user_become(const struct main_user *user);
+/* What the process has in memory is not for a core file, nor for a debugger of the same user. */
+void main_user_hide_memory(void);
+/* As main_user_find(), for who only wants to know: a user that is not there changes nothing. */
+void main_user_look(const char *name, struct main_user *out);
 
 #endif

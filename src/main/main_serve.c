@@ -26,6 +26,7 @@
 #include "main_log.h"
 #include "main_priv.h"
 #include "main_privileges.h"
+#include "main_reload.h"
 #include "main_users.h"
 #include "shard.h"
 
@@ -51,7 +52,9 @@ struct worker {
 };
 
 struct serve {
-    struct conf *conf;
+    struct main_reload reload;
+    struct auth_shared *auth_shared;
+    const struct conf *conf; /* of the start */
     struct main_user user;
     struct server_shared shared;
     struct main_users users;
@@ -277,6 +280,10 @@ static bool prepare_disk(struct serve *s)
         return false;
     if (!main_user_become(&s->user))
         return give_up(s, EX_NOPERM);
+    if (main_tls_has_secrets(s->conf))
+        main_user_hide_memory();
+    if (s->user.change)
+        main_reload_warn(&s->reload);
     if (!main_user_may_write(s->conf->spool, "spool")
         || !main_user_may_write(s->conf->state, "state"))
         return give_up(s, EX_CANTCREAT);
@@ -467,17 +474,15 @@ static void wait_for_stop(struct serve *s, const sigset_t *signals)
     struct log_record r;
 
     for (;;) {
-        uint64_t ms = main_users_step(&s->users);
+        uint64_t users_ms = main_users_step(&s->users), reload_ms = main_reload_step(&s->reload);
+        uint64_t ms = users_ms < reload_ms ? users_ms : reload_ms;
         struct timespec timeout = {.tv_sec = (time_t)(ms / 1000),
                                    .tv_nsec = (long)(ms % 1000) * 1000 * 1000};
         int number = sigtimedwait(signals, NULL, &timeout);
         if (number == SIGTERM || number == SIGINT)
             break;
-        if (number == SIGHUP) {
-            log_begin(&r, LOG_WARNING, "reload-unavailable");
-            log_str(&r, "advice", "restart to read the configuration again");
-            log_end(&r);
-        }
+        if (number == SIGHUP)
+            main_reload_ask(&s->reload);
     }
     shard_group_stop(&s->group); /* first: whoever reads the log may be stuck */
     log_begin(&r, LOG_NOTICE, "stopping");
@@ -577,7 +582,10 @@ static void set_up(struct serve *s)
         buf_init(&s->workers[i].error, 0);
     }
     server_shared_init(&s->shared, s->conf);
-    s->group = (struct shard_group){.conf = s->conf,
+    s->auth_shared = auth_shared_create();
+    s->reload.group = &s->group;
+    s->group = (struct shard_group){.settings = s->reload.start.shard,
+                                    .auth_shared = s->auth_shared,
                                     .shared = &s->shared,
                                     .count = s->count,
                                     .process_id = (uint32_t)getpid(),
@@ -591,16 +599,20 @@ static void set_up(struct serve *s)
 int main_serve(const struct main_options *o)
 {
     struct serve s = {.exit_code = EX_OK};
+    struct conf *conf;
     sigset_t signals;
     uint64_t key[2];
 
-    s.conf = main_load_conf(o);
-    if (s.conf == NULL)
+    conf = main_load_conf(o);
+    if (conf == NULL)
         return EX_CONFIG;
-    if (!main_user_find(s.conf->user, &s.user)) {
-        conf_free(s.conf);
+    if (!main_user_find(conf->user, &s.user)) {
+        conf_free(conf);
         return EX_NOUSER;
     }
+    if (!main_reload_start(&s.reload, o, conf, &s.user))
+        return EX_CONFIG;
+    s.conf = conf;
     main_log_setup(o->log_level, o->log_format);
     (void)signal(SIGPIPE, SIG_IGN);
     sigemptyset(&signals);
@@ -621,6 +633,7 @@ int main_serve(const struct main_options *o)
     finish(&s);
     main_log_stop_thread();
     server_shared_finish(&s.shared);
-    conf_free(s.conf);
+    auth_shared_destroy(s.auth_shared);
+    main_reload_finish(&s.reload);
     return s.exit_code;
 }
