@@ -90,6 +90,7 @@ struct delivery_counters {
     uint64_t bounces_sent;                            /* messages made */
     uint64_t attempts, connections, connections_failed, connections_open, connections_idle;
     uint64_t connections_reused;
+    uint64_t logins, logins_refused; /* at smarthosts */
     uint64_t bytes_hot, bytes_cold; /* sent from memory; read from the log first */
     uint64_t sites, tasks_waiting;
     uint64_t tls_sessions, tls_resumed; /* handshakes; of these, without a certificate */

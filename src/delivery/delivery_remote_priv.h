@@ -15,6 +15,7 @@
 #include "smtp_dot.h"
 
 struct delivery_site;
+struct delivery_smtp_auth;
 
 _Static_assert(sizeof(((struct delivery_task *)0)->remote) == 256, "DELIVERY_REMOTE_NAME");
 
@@ -134,6 +135,7 @@ enum delivery_smtp_state {
     DELIVERY_SMTP_CONNECTING,
     DELIVERY_SMTP_SECURING, /* for the TLS handshake */
     DELIVERY_SMTP_TALKING,  /* for a reply */
+    DELIVERY_SMTP_LOGIN,    /* for what a login needs of us: a file, a helper */
     DELIVERY_SMTP_BODY,     /* sending: for a piece, or for room */
     DELIVERY_SMTP_IDLE,     /* for a task */
     DELIVERY_SMTP_CLOSING,  /* for the reply to QUIT, for the socket, for the reader */
@@ -194,8 +196,9 @@ struct delivery_smtp {
     struct net_conn net;
     struct smtp_client smtp;
     uint8_t reply_text[DELIVERY_TEXT_MAX];
-    uint64_t messages; /* transactions begun */
-    uint64_t taken;    /* recipients that the peer has taken responsibility for */
+    struct delivery_smtp_auth *auth; /* while logging in; NULL */
+    uint64_t messages;               /* transactions begun */
+    uint64_t taken;                  /* recipients that the peer has taken responsibility for */
 
     /* The transaction. */
     struct delivery_task *task;
@@ -287,6 +290,13 @@ struct delivery *delivery_site_delivery(const struct delivery_site *s);
 const struct conf_route *delivery_site_route(const struct delivery_site *s);
 /* The task that is next, if one waits. */
 const struct delivery_task *delivery_site_waiting(const struct delivery_site *s);
+uint16_t delivery_site_port(const struct delivery_site *s);
+/* It is a host that the route itself names, so the route's login is for it. (Mail to a domain of ours may
+ * go to a host of its own in the manners of a route.) */
+bool delivery_site_is_of_route(const struct delivery_site *s);
+/* Until somebody mends what is wrong every address would refuse us, and count it: no further one is tried,
+ * and the site rests for longer. */
+void delivery_site_login_refused(struct delivery_site *s);
 /* The other side has taken the connection. False: there are too many now, leave. */
 bool delivery_site_connected(struct delivery_site *s, struct delivery_smtp *c);
 /* It waits for so long that another address is to be tried as well. */

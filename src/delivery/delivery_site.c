@@ -121,12 +121,14 @@ void delivery_site_end_task(struct delivery_site *s, struct delivery_task *t)
     delivery_task_unreachable(s->d, t, why->code, why->enhanced, slice_str(why->text));
 }
 
-/* Half of the first retry interval at most, so that the first retry finds us trying again. */
+/* Half of the first retry interval at most, so that the first retry finds us trying again. Wrong passwords
+ * are counted by whoever hears them: for those it is all of that half. */
 static uint64_t backoff_ms(const struct delivery_site *s)
 {
     uint64_t half = s->d->o.conf->retry.intervals.items[0] / 2;
 
-    half = half < DELIVERY_BACKOFF_MAX_MS ? half : DELIVERY_BACKOFF_MAX_MS;
+    if (!s->login_refused && half > DELIVERY_BACKOFF_MAX_MS)
+        half = DELIVERY_BACKOFF_MAX_MS;
     return half > 0 ? half : 1;
 }
 
@@ -298,6 +300,25 @@ const struct conf_route *delivery_site_route(const struct delivery_site *s)
 const struct delivery_task *delivery_site_waiting(const struct delivery_site *s)
 {
     return list_empty(&s->lane) ? NULL : container_of(s->lane.next, struct delivery_task, node);
+}
+
+uint16_t delivery_site_port(const struct delivery_site *s)
+{
+    return s->addresses.port;
+}
+
+bool delivery_site_is_of_route(const struct delivery_site *s)
+{
+    const struct conf_destinations *to = &s->route->to;
+
+    for (size_t i = 0; i < to->count && !s->addresses.by_mx; i++) {
+        const struct conf_destination *d = &to->items[i];
+
+        if (d->kind == CONF_TO_SMTP && d->port == s->addresses.port && s->addresses.host_count == 1
+            && slice_equal_nocase(d->host, s->addresses.hosts[0].name))
+            return true;
+    }
+    return false;
 }
 
 void delivery_site_submit(struct delivery *d, struct delivery_task *t)

@@ -94,6 +94,17 @@ static void attempt_over(struct delivery_site *s, struct delivery_smtp *c)
     s->attempts--;
 }
 
+void delivery_site_login_refused(struct delivery_site *s)
+{
+    struct delivery_addresses *a = &s->addresses;
+
+    if (s->standing > 0)
+        return; /* others are in */
+    s->login_refused = true;
+    for (uint32_t i = 0; i < a->count; i++)
+        a->items[i].failed_round = a->round;
+}
+
 /* While others stand, a refusal most likely means that we have enough of them. */
 static void mark_failed(struct delivery_site *s, const struct delivery_smtp *c)
 {
@@ -153,6 +164,7 @@ void delivery_site_greeted(struct delivery_site *s, struct delivery_smtp *c)
     bool stepping = s->stepping;
 
     attempt_over(s, c);
+    s->login_refused = false;
     s->standing++;
     s->addresses.round++;
     if (a != NULL)

@@ -23,7 +23,8 @@ struct delivery_site {
     struct delivery_addresses addresses;
     uint8_t state; /* enum delivery_site_state */
     bool stepping, again;
-    bool was_down; /* and has not taken a message since: one attempt at a time */
+    bool login_refused; /* by the last who could say */
+    bool was_down;      /* and has not taken a message since: one attempt at a time */
 
     struct list lane; /* tasks */
     uint32_t lane_count;

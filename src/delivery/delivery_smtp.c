@@ -5,18 +5,19 @@
  *                    SECURING      (behind STARTTLS; at once with TLS from the first byte)
  *                     ^  |
  *                     |  v
- *     CONNECTING --> TALKING <--> BODY
+ *     CONNECTING --> TALKING <--> BODY, or LOGIN
  *                     ^  |
  *                     |  v
  *                     IDLE          each of them --> CLOSING --> freed
  *
- * Before the first task the peer has to satisfy the host's plan: delivery_smtp_tls.c.
+ * Before the first task the peer has to satisfy the host's plan (delivery_smtp_tls.c), and to let us in
+ * (delivery_smtp_auth.c).
  *
  * What a task points at (its body in the origin's memory) may be in flight to the kernel, so a task ends
  * only when no send is under way and its reader is at rest, however its session has ended.
  */
 #include "base_mem.h"
-#include "delivery_remote_priv.h"
+#include "delivery_smtp_auth_priv.h"
 
 static void conn_ready(struct net_conn *net)
 {
@@ -47,6 +48,7 @@ static uint64_t patience_ms(const struct delivery_smtp *c)
     case DELIVERY_SMTP_SECURING: return route->timeout.connect;
     case DELIVERY_SMTP_TALKING:
         return c->smtp.stage == SMTP_STAGE_DOT ? route->timeout.data : route->timeout.response;
+    case DELIVERY_SMTP_LOGIN: return route->timeout.response;
     case DELIVERY_SMTP_BODY: return route->timeout.data;
     case DELIVERY_SMTP_IDLE: return route->timeout.idle;
     case DELIVERY_SMTP_CLOSING: return DELIVERY_QUIT_MS;
@@ -274,6 +276,52 @@ static enum delivery_step next_task(struct delivery_smtp *c)
     return DELIVERY_STEP_WAIT;
 }
 
+/* ---- what comes before the first task ----------------------------------------------------- */
+
+static enum delivery_step logging_in(struct delivery_smtp *c, enum delivery_auth next,
+                                     const struct delivery_reason *why)
+{
+    switch (next) {
+    case DELIVERY_AUTH_BUSY:
+        if (c->state != DELIVERY_SMTP_LOGIN)
+            enter(c, DELIVERY_SMTP_LOGIN);
+        return DELIVERY_STEP_AGAIN;
+    case DELIVERY_AUTH_SAID:
+    case DELIVERY_AUTH_IN:
+        if (c->state != DELIVERY_SMTP_TALKING)
+            enter(c, DELIVERY_SMTP_TALKING);
+        return DELIVERY_STEP_AGAIN;
+    case DELIVERY_AUTH_REFUSED:
+    case DELIVERY_AUTH_LATER:
+        if (c->smtp.stage == SMTP_STAGE_IDLE)
+            quit(c, why);
+        else
+            end(c, why);
+        return DELIVERY_STEP_AGAIN;
+    }
+    UNREACHABLE();
+}
+
+static enum delivery_step begin_login(struct delivery_smtp *c)
+{
+    struct delivery_reason why;
+
+    /* The address has answered; others are not to be bothered with the same login meanwhile. */
+    c->race_ms = now_of(c) + DELIVERY_RACE_GREETING_MS;
+    set_timer(c);
+    return logging_in(c, delivery_smtp_auth_begin(c, &why), &why);
+}
+
+/* If the peer has gone meanwhile, that shows as soon as something was said. */
+static enum delivery_step step_login(struct delivery_smtp *c)
+{
+    struct delivery_reason why;
+
+    if (delivery_smtp_auth_busy(c))
+        return DELIVERY_STEP_WAIT;
+    return logging_in(c, delivery_smtp_auth_continue(c, &why), &why);
+}
+
 /* Nothing is under way: what the plan asks for comes before the first task. */
 static enum delivery_step session_ready(struct delivery_smtp *c)
 {
@@ -282,7 +330,7 @@ static enum delivery_step session_ready(struct delivery_smtp *c)
     if (c->greeted)
         return next_task(c);
     switch (delivery_smtp_tls_next(c, &why)) {
-    case DELIVERY_TLS_GO_ON: return next_task(c);
+    case DELIVERY_TLS_GO_ON: return delivery_smtp_auth_wanted(c) ? begin_login(c) : next_task(c);
     case DELIVERY_TLS_START:
         smtp_client_starttls(&c->smtp, net_conn_out(&c->net));
         return DELIVERY_STEP_AGAIN;
@@ -311,6 +359,15 @@ static enum delivery_step misunderstood(struct delivery_smtp *c)
     return DELIVERY_STEP_AGAIN;
 }
 
+static enum delivery_step go_on_with_login(struct delivery_smtp *c, enum smtp_client_event event)
+{
+    struct delivery_reason why;
+
+    if (c->auth == NULL) /* nobody asked */
+        return misunderstood(c);
+    return logging_in(c, delivery_smtp_auth_event(c, event, &why), &why);
+}
+
 static enum delivery_step step_talking(struct delivery_smtp *c)
 {
     if (!c->greeted && c->leaving && !c->cut) { /* nobody needs it any more */
@@ -337,9 +394,9 @@ static enum delivery_step step_talking(struct delivery_smtp *c)
     case SMTP_CLIENT_FAILED: return session_failed(c);
     case SMTP_CLIENT_STARTTLS_READY: secure(c); return DELIVERY_STEP_AGAIN;
     case SMTP_CLIENT_STARTTLS_REFUSED: return starttls_refused(c);
-    case SMTP_CLIENT_AUTH_CHALLENGE:
-    case SMTP_CLIENT_AUTH_OK:
-    case SMTP_CLIENT_AUTH_FAILED:
+    case SMTP_CLIENT_AUTH_CHALLENGE: return go_on_with_login(c, SMTP_CLIENT_AUTH_CHALLENGE);
+    case SMTP_CLIENT_AUTH_OK: return go_on_with_login(c, SMTP_CLIENT_AUTH_OK);
+    case SMTP_CLIENT_AUTH_FAILED: return go_on_with_login(c, SMTP_CLIENT_AUTH_FAILED);
     case SMTP_CLIENT_CLOSED: return misunderstood(c);
     }
     UNREACHABLE();
@@ -421,6 +478,7 @@ static enum delivery_step step_once(struct delivery_smtp *c)
     case DELIVERY_SMTP_CONNECTING: return step_connecting(c);
     case DELIVERY_SMTP_SECURING: return step_securing(c);
     case DELIVERY_SMTP_TALKING: return step_talking(c);
+    case DELIVERY_SMTP_LOGIN: return step_login(c);
     case DELIVERY_SMTP_BODY: return step_body(c);
     case DELIVERY_SMTP_IDLE: return step_idle(c);
     case DELIVERY_SMTP_CLOSING: return step_closing(c);
@@ -435,6 +493,7 @@ static void smtp_free(struct delivery_smtp *c)
 
     wheel_cancel(d->o.wheel, &c->timer);
     delivery_plan_drop(c->plan);
+    delivery_smtp_auth_end(c);
     delivery_site_gone(site, c);
     pool_put(&d->connections, c);
     d->counters.connections_open--;
@@ -458,7 +517,8 @@ void delivery_smtp_step(struct delivery_smtp *c)
         watch(c);
     }
     c->stepping = false;
-    if (c->state == DELIVERY_SMTP_CLOSING && c->closed && c->task == NULL)
+    if (c->state == DELIVERY_SMTP_CLOSING && c->closed && c->task == NULL
+        && !delivery_smtp_auth_busy(c))
         smtp_free(c);
 }
 
@@ -469,6 +529,7 @@ void delivery_smtp_discard(struct delivery_smtp *c)
         c->reader.op.kind = IO_NONE; /* whatever it was will never complete */
         spool_reader_finish(&c->reader);
     }
+    delivery_smtp_auth_discard(c);
     if (c->transaction.rcpts != c->few)
         mem_free(c->transaction.rcpts);
     delivery_task_free(c->task);

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base_codec.h"
 #include "base_mem.h"
+#include "sasl_server.h"
 #include "smtp_dot.h"
 
 struct peer_session {
@@ -14,6 +16,9 @@ struct peer_session {
     struct wheel_timer greet;
     bool scripted; /* the script holds for this one */
     bool in_body;
+    bool in_auth; /* a response is due */
+    bool logged_in;
+    struct sasl_server sasl;
     bool silent; /* says and does nothing more */
     unsigned messages;
     unsigned taken; /* recipients of this transaction */
@@ -24,6 +29,7 @@ static const char *const usual[PEER_STAGE_COUNT] = {
     [PEER_GREETING] = "220 peer.example ready",
     [PEER_EHLO] = "250-peer.example\r\n250-PIPELINING\r\n250-SIZE 50000000\r\n250 8BITMIME",
     [PEER_HELO] = "250 peer.example",
+    [PEER_AUTH] = "235 2.7.0 In",
     [PEER_MAIL] = "250 2.1.0 Sender ok",
     [PEER_RCPT] = "250 2.1.5 Recipient ok",
     [PEER_DATA] = "354 Go on",
@@ -39,6 +45,8 @@ static const char *reply_at(const struct peer_session *s, enum peer_stage stage)
 
     if (stage == PEER_EHLO && text == NULL && script->no_pipelining)
         return "250-peer.example\r\n250 8BITMIME";
+    if (stage == PEER_MAIL && text == NULL && script->mechanisms != NULL && !s->logged_in)
+        return "530 5.7.0 Authentication required";
     if (stage == PEER_DATA && text == NULL && s->taken == 0)
         return "554 5.5.1 No recipients";
     if (text == NULL || !s->scripted
@@ -67,6 +75,126 @@ static void say(struct peer_session *s, const char *text)
     }
 }
 
+static void say_ehlo(struct peer_session *s)
+{
+    char text[256];
+
+    if (s->peer->script.mechanisms == NULL || s->peer->script.at[PEER_EHLO] != NULL) {
+        say(s, reply_at(s, PEER_EHLO));
+        return;
+    }
+    (void)snprintf(text, sizeof(text),
+                   "250-peer.example\r\n250-AUTH %s\r\n250-PIPELINING\r\n250 8BITMIME",
+                   s->peer->script.mechanisms);
+    say(s, text);
+}
+
+/* ---- logins ------------------------------------------------------------------------------- */
+
+static bool is(struct slice s, const char *text)
+{
+    return text != NULL && slice_equal(s, slice_str(text));
+}
+
+static void say_challenge(struct peer_session *s)
+{
+    struct buf *out = net_conn_out(&s->net);
+
+    (void)buf_append_str(out, "334 ");
+    (void)base64_encode(slice_of(s->sasl.out, s->sasl.out_len), out);
+    (void)buf_append_str(out, "\r\n");
+    s->in_auth = true;
+}
+
+static enum sasl_step verify(struct peer_session *s)
+{
+    const struct peer_script *script = &s->peer->script;
+    struct sasl_verifier v;
+
+    sasl_verifier_make(sasl_mechanisms[s->sasl.mechanism].hash,
+                       slice_str(script->password != NULL ? script->password : "?"),
+                       SLICE_LITERAL("0123456789ab"), SASL_SCRAM_ITERATIONS_MIN, &v);
+    return sasl_server_verifier(&s->sasl, &v, is(s->sasl.user, script->user));
+}
+
+static void auth_step(struct peer_session *s, enum sasl_step step)
+{
+    const struct peer_script *script = &s->peer->script;
+
+    s->in_auth = false;
+    switch (step) {
+    case SASL_CHALLENGE: say_challenge(s); return;
+    case SASL_CHECK_PASSWORD:
+        step = sasl_server_verdict(&s->sasl, is(s->sasl.user, script->user)
+                                                 && is(s->sasl.password, script->password));
+        auth_step(s, step);
+        return;
+    case SASL_CHECK_TOKEN:
+        step = sasl_server_verdict(&s->sasl, is(s->sasl.user, script->user)
+                                                 && is(s->sasl.token, script->token));
+        auth_step(s, step);
+        return;
+    case SASL_NEED_VERIFIER: auth_step(s, verify(s)); return;
+    case SASL_OK:
+        s->logged_in = true;
+        s->peer->logins++;
+        say(s, reply_at(s, PEER_AUTH));
+        return;
+    case SASL_REJECTED: say(s, "535 5.7.8 Who are you?"); return;
+    case SASL_CHECK_CERTIFICATE:
+    case SASL_MALFORMED: say(s, "501 5.5.2 What?"); return;
+    }
+    ck_abort();
+}
+
+static void auth_respond(struct peer_session *s, struct slice text)
+{
+    uint8_t bytes[1024];
+    size_t len = 0;
+
+    if (slice_equal(text, SLICE_LITERAL("*"))) {
+        s->in_auth = false;
+        say(s, "501 5.7.0 Cancelled");
+        return;
+    }
+    if (s->peer->script.at[PEER_AUTH] != NULL) {
+        say(s, reply_at(s, PEER_AUTH));
+        return;
+    }
+    ck_assert_uint_le(text.len, sizeof(bytes));
+    ck_assert(base64_decode(text, bytes, &len));
+    auth_step(s, sasl_server_respond(&s->sasl, slice_of(bytes, len)));
+}
+
+static void take_auth(struct peer_session *s, struct slice line)
+{
+    static const struct sasl_server_options options = {.nonce =
+                                                           SLICE_INIT("servernonceservernonce")};
+    struct peer *p = s->peer;
+    enum sasl_mechanism mechanism;
+    enum sasl_step step;
+    struct slice rest = line;
+    ptrdiff_t blank;
+
+    p->auths++;
+    (void)snprintf(p->auth_line, sizeof(p->auth_line), "%.*s", SLICE_ARG(line));
+    if (p->script.at[PEER_AUTH] != NULL) {
+        s->in_auth = strncmp(reply_at(s, PEER_AUTH), "334", 3) == 0;
+        say(s, reply_at(s, PEER_AUTH));
+        return;
+    }
+    slice_advance(&rest, 5);
+    blank = slice_find(rest, ' ');
+    ck_assert(sasl_mechanism_find(blank < 0 ? rest : slice_head(rest, (size_t)blank), &mechanism));
+    step = sasl_server_begin(&s->sasl, mechanism, &options);
+    if (blank < 0) {
+        auth_step(s, step);
+        return;
+    }
+    slice_advance(&rest, (size_t)blank + 1);
+    auth_respond(s, rest);
+}
+
 static void take_rcpt(struct peer_session *s, struct slice line)
 {
     char code[64];
@@ -82,8 +210,12 @@ static void take_rcpt(struct peer_session *s, struct slice line)
 
 static void take_line(struct peer_session *s, struct slice line)
 {
-    if (slice_starts_nocase(line, SLICE_LITERAL("EHLO "))) {
-        say(s, reply_at(s, PEER_EHLO));
+    if (s->in_auth) {
+        auth_respond(s, line);
+    } else if (slice_starts_nocase(line, SLICE_LITERAL("EHLO "))) {
+        say_ehlo(s);
+    } else if (slice_starts_nocase(line, SLICE_LITERAL("AUTH "))) {
+        take_auth(s, line);
     } else if (slice_starts_nocase(line, SLICE_LITERAL("HELO "))) {
         say(s, reply_at(s, PEER_HELO));
     } else if (slice_starts_nocase(line, SLICE_LITERAL("MAIL FROM:<"))) {

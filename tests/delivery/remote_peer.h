@@ -11,6 +11,7 @@ enum peer_stage {
     PEER_GREETING,
     PEER_EHLO,
     PEER_HELO,
+    PEER_AUTH,
     PEER_MAIL,
     PEER_RCPT,
     PEER_DATA,
@@ -35,6 +36,10 @@ struct peer_script {
     bool deaf;         /* reads nothing of the body; with `early` nothing after that */
     const char *early; /* said when the body begins */
     uint64_t greet_after_ms;
+    /* Logins: what EHLO offers ("PLAIN SCRAM-SHA-256"; NULL: none), and who may. Without one MAIL is 530. A
+     * reply at PEER_AUTH is given as soon as AUTH was said. */
+    const char *mechanisms;
+    const char *user, *password, *token;
 };
 
 struct peer {
@@ -47,6 +52,8 @@ struct peer {
     struct io_addr line_to;
     struct peer_script script;
     unsigned accepted, open, open_peak;
+    unsigned auths, logins;                       /* said, and in */
+    char auth_line[512];                          /* the last AUTH */
     unsigned greeted, mails, dots, quits, resets; /* commands seen */
     unsigned transactions_peak;                   /* in one session */
     struct buf body;                              /* of the last message, decoded */

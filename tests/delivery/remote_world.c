@@ -94,11 +94,15 @@ void world_open(struct world *w, uint64_t seed, const struct sim_options *option
         .retry.intervals = {&w->interval_ms, 1},
     };
     w->results = mem_calloc(WORLD_RESULTS, sizeof(*w->results));
+    w->helpers = work_pool_create("helpers", 0, WORLD_JOBS);
+    w->door = work_door_create(w->helpers, w->io);
     w->d = delivery_create(&(struct delivery_options){.conf = &w->conf,
                                                       .io = w->io,
                                                       .wheel = &w->wheel,
                                                       .spool = w->spool,
                                                       .dns = w->dns,
+                                                      .compute = w->door,
+                                                      .patient = w->door,
                                                       .shards = 2,
                                                       .seed = seed,
                                                       .post = post,
@@ -112,8 +116,12 @@ static void our_pass(struct world *w)
 {
     uint64_t next = wheel_next_ms(&w->wheel), spool = spool_next_ms(w->spool);
 
+    if (w->door != NULL && work_door_has_work(w->door))
+        next = 0;
     (void)io_wait(w->io, next < spool ? next : spool);
     wheel_advance(&w->wheel, io_now_ms(w->io));
+    if (w->door != NULL)
+        work_door_step(w->door);
     spool_step(w->spool);
 }
 
@@ -160,6 +168,13 @@ void world_run_ms(struct world *w, uint64_t ms)
         ck_assert_msg(step(w), "nothing will ever happen");
 }
 
+void world_run_events(struct world *w, unsigned count)
+{
+    our_pass(w);
+    while (count-- > 0 && step(w))
+        continue;
+}
+
 void world_run(struct world *w)
 {
     uint64_t end_ms = world_now_ms(w) + DAY_MS;
@@ -179,6 +194,7 @@ static void free_world(struct world *w)
     dns_sim_zone_destroy(w->zone);
     for (unsigned i = 0; i < w->peer_count; i++)
         peer_close(&w->peers[i]);
+    work_pool_destroy(w->helpers);
     sim_destroy(w->sim);
     mem_free(w->results);
 }
@@ -197,6 +213,8 @@ void world_close(struct world *w)
     ck_assert_uint_eq(w->d->counters.connections_idle, 0);
     ck_assert_uint_eq(w->d->counters.tasks_waiting, 0);
     delivery_destroy(w->d, false);
+    work_door_destroy(w->door, false);
+    w->door = NULL;
     spool_stop(w->spool);
     for (unsigned i = 0; i < w->peer_count; i++)
         peer_kick(&w->peers[i]);
@@ -218,6 +236,8 @@ void world_power_cut(struct world *w)
 {
     sim_machine_crash(w->machine);
     delivery_destroy(w->d, true);
+    work_door_destroy(w->door, true);
+    w->door = NULL;
     spool_close(w->spool, true);
     for (unsigned i = 0; i < w->peer_count; i++) {
         while (!list_empty(&w->peers[i].sessions)) {
@@ -286,6 +306,22 @@ static void stored(struct spool_writer *writer, enum spool_result result)
 static void room_again(struct spool_writer *writer)
 {
     (void)writer; /* the loop below asks again */
+}
+
+void world_write_file(struct world *w, const char *path, const char *text)
+{
+    struct io_op op = {0};
+    int fd;
+
+    sim_io_set_stepping(w->io, true);
+    io_open(w->io, &op, path, IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_TRUNCATE, 0600);
+    fd = io_await(w->io, &op);
+    ck_assert_int_ge(fd, 0);
+    io_write(w->io, &op, fd, text, strlen(text), 0, 0);
+    ck_assert_int_eq(io_await(w->io, &op), (int)strlen(text));
+    io_close(w->io, &op, fd);
+    (void)io_await(w->io, &op);
+    sim_io_set_stepping(w->io, false);
 }
 
 void world_set_body(struct world *w, struct slice body)

@@ -10,7 +10,7 @@
 #include "dns_sim.h"
 #include "remote_peer.h"
 
-enum { WORLD_PEERS = 8, WORLD_RESULTS = 2600, WORLD_RCPTS = 5, WORLD_ROUTES = 2 };
+enum { WORLD_PEERS = 8, WORLD_RESULTS = 2600, WORLD_RCPTS = 5, WORLD_ROUTES = 2, WORLD_JOBS = 100 };
 
 struct world_result {
     struct conf_destination to[4];
@@ -33,6 +33,8 @@ struct world {
     struct spool *spool;
     struct dns_sim_zone *zone;
     struct dns *dns;
+    struct work_pool *helpers;
+    struct work_door *door;
     struct delivery *d;
     struct conf conf;
     struct conf_route routes[WORLD_ROUTES];
@@ -59,12 +61,16 @@ void world_no_peer(struct world *w, const char *ip);
 /* The body of what is sent from now on. A large one lies in the log only. */
 void world_set_body(struct world *w, struct slice body);
 
+/* On our machine. */
+void world_write_file(struct world *w, const char *path, const char *text);
+
 /* To the destinations given (NULL-terminated: "mx", "10.0.1.1:25" or "host:25"), to the recipients
  * (NULL-terminated, domain the same). Answers the index of the result. */
 uint32_t world_send_to(struct world *w, const char *const *to, const char *const *recipients);
 uint32_t world_send(struct world *w, const char *to); /* one recipient: user@example.org */
 
 void world_run_ms(struct world *w, uint64_t ms);
+void world_run_events(struct world *w, unsigned count);
 void world_run(struct world *w); /* until every task has come back; at most a day */
 const struct world_result *world_result(struct world *w, uint32_t index);
 uint64_t world_now_ms(const struct world *w);
