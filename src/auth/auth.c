@@ -14,6 +14,8 @@ struct auth *auth_create(const struct auth_options *options)
     a->compute = options->compute;
     a->network = options->network;
     list_init(&a->exchanges);
+    a->dovecot = auth_dovecot_create(a->io, a->wheel);
+    auth_dovecot_set_path(a->dovecot, a->setup->conf->auth.dovecot);
     return a;
 }
 
@@ -23,16 +25,17 @@ void auth_reload(struct auth *a, struct auth_setup *setup)
 
     a->setup = auth_setup_ref(setup);
     auth_setup_unref(old);
+    auth_dovecot_set_path(a->dovecot, setup->conf->auth.dovecot);
 }
 
 void auth_stop(struct auth *a)
 {
-    (void)a;
+    auth_dovecot_set_path(a->dovecot, NULL);
 }
 
 bool auth_idle(const struct auth *a)
 {
-    return list_empty(&a->exchanges);
+    return list_empty(&a->exchanges) && auth_dovecot_idle(a->dovecot);
 }
 
 void auth_destroy(struct auth *a, bool crashed)
@@ -42,6 +45,7 @@ void auth_destroy(struct auth *a, bool crashed)
     ASSERT(crashed || auth_idle(a));
     LIST_EACH_SAFE(&a->exchanges, node)
     auth_exchange_forget(container_of(node, struct auth_exchange, node));
+    auth_dovecot_destroy(a->dovecot, crashed);
     while (a->lists != NULL) {
         struct auth_list *next = a->lists->next;
 

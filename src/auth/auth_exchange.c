@@ -55,7 +55,7 @@ static void wipe_message(struct auth_exchange *x)
 
 static void exchange_free(struct auth_exchange *x)
 {
-    ASSERT(!work_busy(&x->job));
+    ASSERT(!work_busy(&x->job) && x->request.id == 0);
     wheel_cancel(x->auth->wheel, &x->timer);
     list_remove(&x->node);
     x->auth->counters.working--;
@@ -69,6 +69,9 @@ static void exchange_free(struct auth_exchange *x)
 void auth_exchange_forget(struct auth_exchange *x)
 {
     x->job.busy = false;
+    if (x->request.id != 0)
+        wheel_cancel(x->auth->wheel, &x->request.timer);
+    x->request.id = 0;
     exchange_free(x);
 }
 
@@ -135,7 +138,7 @@ static void set_user(struct auth_exchange *x, struct slice user)
     for (size_t i = 0; i < user.len; i++) {
         uint8_t c = user.data[i];
 
-        x->user[i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c - 'A' + 'a') : c;
+        x->user[i] = c >= 'A' && c <= 'Z' && !x->verbatim ? (uint8_t)(c - 'A' + 'a') : c;
     }
     x->user_len = (uint8_t)user.len;
 }
@@ -178,7 +181,15 @@ static void encode_challenge(struct auth_exchange *x)
     (void)base64_encode(slice_of(x->sasl.out, x->sasl.out_len), &x->challenge);
 }
 
-/* What a back end says of s->user; `name` is the user's name in its own words. */
+static void succeed(struct auth_exchange *x)
+{
+    if (x->user_len == 0)
+        set_user(x, x->sasl.user);
+    auth_succeeded(x, slice_of(x->user, x->user_len));
+    finish(x, AUTH_OK);
+}
+
+/* What a back end says of the user; `name` is his name in its own words. */
 static void decide(struct auth_exchange *x, bool good, struct slice name)
 {
     /* Others of this client's guesses may have been looked at meanwhile: then this one tells it nothing. */
@@ -192,6 +203,14 @@ static void decide(struct auth_exchange *x, bool good, struct slice name)
     }
     if (good)
         set_user(x, name);
+    if (x->relayed && good) {
+        succeed(x);
+        return;
+    }
+    if (x->relayed) {
+        fail_late(x, AUTH_REJECTED);
+        return;
+    }
     step = sasl_server_verdict(&x->sasl, good);
     if (step == SASL_CHALLENGE) { /* a token's failure is told in a challenge */
         encode_challenge(x);
@@ -199,14 +218,6 @@ static void decide(struct auth_exchange *x, bool good, struct slice name)
         return;
     }
     take_step(x, step);
-}
-
-static void succeed(struct auth_exchange *x)
-{
-    if (x->user_len == 0)
-        set_user(x, x->sasl.user);
-    auth_succeeded(x, slice_of(x->user, x->user_len));
-    finish(x, AUTH_OK);
 }
 
 /* ---- passwords ----------------------------------------------------------------------------- */
@@ -226,7 +237,7 @@ static void compute_done(struct work_job *job)
 }
 
 /* Whoever it is, and whether he is there or not, the same is computed. */
-static void check_password(struct auth_exchange *x)
+static void compute(struct auth_exchange *x)
 {
     const struct auth_users *users = x->setup->users;
     struct auth_user found;
@@ -239,6 +250,96 @@ static void check_password(struct auth_exchange *x)
     x->outcome = AUTH_WORKING;
     if (!work_submit(x->auth->compute, &x->job))
         finish(x, AUTH_TEMPORARY);
+}
+
+/* ---- Dovecot ------------------------------------------------------------------------------- */
+
+static void dovecot_answered(struct auth_dovecot_request *r, enum auth_dovecot_answer answer,
+                             struct slice data)
+{
+    struct auth_exchange *x = container_of(r, struct auth_exchange, request);
+    uint8_t decoded[AUTH_DOVECOT_LINE_MAX];
+    size_t len;
+
+    x->state = AUTH_STATE_CLIENT;
+    if (answer == AUTH_DOVECOT_CHALLENGE
+        && (!x->relayed || x->ended || data.len > sizeof(decoded)
+            || !base64_decode(data, decoded, &len))) {
+        auth_dovecot_forget(r);
+        answer = AUTH_DOVECOT_TEMPORARY;
+    }
+    if (answer == AUTH_DOVECOT_OK && !sasl_user_valid(data))
+        answer = AUTH_DOVECOT_TEMPORARY;
+    if (x->relayed && answer <= AUTH_DOVECOT_FAILED && sasl_user_valid(data)) {
+        memcpy(x->sasl.name, data.data, data.len);
+        x->sasl.user = slice_of(x->sasl.name, data.len);
+    }
+    x->verbatim = true;
+    switch (answer) {
+    case AUTH_DOVECOT_OK: decide(x, true, data); break;
+    case AUTH_DOVECOT_FAILED: decide(x, false, SLICE_NULL); break;
+    case AUTH_DOVECOT_TEMPORARY: finish(x, AUTH_TEMPORARY); break;
+    case AUTH_DOVECOT_CHALLENGE:
+        buf_clear(&x->challenge);
+        (void)buf_append_slice(&x->challenge, data);
+        tell(x, AUTH_CHALLENGE);
+        break;
+    }
+}
+
+static void ask_dovecot(struct auth_exchange *x, struct slice mechanism, bool has_response,
+                        struct slice response)
+{
+    struct auth_dovecot_facts facts = {
+        .mechanism = mechanism,
+        .ip = x->peer.ip,
+        .local_ip = x->peer.local_ip,
+        .port = x->peer.port,
+        .local_port = x->peer.local_port,
+        .secured = x->peer.tls != NULL,
+        .session = x->peer.session,
+        .has_response = has_response,
+        .response = response,
+    };
+
+    x->request.answer = dovecot_answered;
+    x->state = AUTH_STATE_DOVECOT;
+    x->outcome = AUTH_WORKING;
+    if (!auth_dovecot_ask(x->auth->dovecot, &x->request, &facts))
+        finish(x, AUTH_TEMPORARY);
+}
+
+static void ask_dovecot_password(struct auth_exchange *x)
+{
+    struct slice user = x->sasl.user, password = x->sasl.password;
+    uint8_t message[SASL_USER_MAX + SASL_PASSWORD_MAX + 2];
+    size_t len = 0;
+    struct buf text;
+
+    message[len++] = '\0';
+    memcpy(message + len, user.data, user.len);
+    len += user.len;
+    message[len++] = '\0';
+    memcpy(message + len, password.data, password.len);
+    len += password.len;
+    buf_init(&text, 0);
+    (void)base64_encode(slice_of(message, len), &text);
+    ask_dovecot(x, SLICE_LITERAL("PLAIN"), true, buf_slice(&text));
+    mem_wipe(message, sizeof(message));
+    mem_wipe(text.data, text.capacity);
+    buf_finish(&text);
+}
+
+/* The file of users comes first: who stands there is not Dovecot's. */
+static void check_password(struct auth_exchange *x)
+{
+    struct auth_user found;
+
+    if (x->setup->conf->auth.dovecot == NULL
+        || auth_users_find(x->setup->users, x->sasl.user, &found))
+        compute(x);
+    else
+        ask_dovecot_password(x);
 }
 
 /* ---- what the engine asks for -------------------------------------------------------------- */
@@ -305,15 +406,28 @@ static void take_step(struct auth_exchange *x, enum sasl_step step)
 
 enum { RESPONSE_MAX = 12288 }; /* RFC 4954 4 */
 
+/* It is base64, so no line of Dovecot's protocol can be hidden in it. */
+static void relay(struct auth_exchange *x, struct slice response)
+{
+    if (x->request.id == 0) {
+        ask_dovecot(x, x->mechanism, true, response);
+    } else {
+        x->state = AUTH_STATE_DOVECOT;
+        auth_dovecot_continue(&x->request, response);
+    }
+}
+
 static void take_response(struct auth_exchange *x, struct slice response)
 {
     size_t len = 0;
 
     if (slice_equal(response, SLICE_LITERAL("*"))) {
+        auth_dovecot_forget(&x->request);
         finish(x, AUTH_CANCELLED);
         return;
     }
     if (response.len > RESPONSE_MAX) {
+        auth_dovecot_forget(&x->request);
         finish(x, AUTH_TOO_LONG);
         return;
     }
@@ -321,7 +435,12 @@ static void take_response(struct auth_exchange *x, struct slice response)
     x->message_size = base64_decoded_max(response.len) + 1;
     x->message = mem_alloc(x->message_size);
     if (!base64_decode(response, x->message, &len)) {
+        auth_dovecot_forget(&x->request);
         finish(x, AUTH_MALFORMED);
+        return;
+    }
+    if (x->relayed) {
+        relay(x, response);
         return;
     }
     take_step(x, sasl_server_respond(&x->sasl, slice_of(x->message, len)));
@@ -353,10 +472,14 @@ static bool plus_offered(const struct auth_exchange *x)
     const struct sasl_mechanism_facts *facts = &sasl_mechanisms[x->sasl.mechanism];
     enum sasl_mechanism plus =
         facts->hash == TLS_HASH_SHA1 ? SASL_SCRAM_SHA_1_PLUS : SASL_SCRAM_SHA_256_PLUS;
-    bool needs_tls;
 
     return x->peer.tls != NULL
-           && auth_offers(x->auth, &x->peer, sasl_mechanisms[plus].name, &needs_tls);
+           && auth_way(x->auth, &x->peer, sasl_mechanisms[plus].name) == AUTH_WAY_OURS;
+}
+
+static struct slice first_response(const struct auth_request *request)
+{
+    return slice_equal(request->response, SLICE_LITERAL("=")) ? SLICE_NULL : request->response;
 }
 
 static void begin_sasl(struct auth_exchange *x, enum sasl_mechanism mechanism,
@@ -372,29 +495,52 @@ static void begin_sasl(struct auth_exchange *x, enum sasl_mechanism mechanism,
         options.plus_offered = plus_offered(x);
     }
     step = sasl_server_begin(&x->sasl, mechanism, &options);
-    if (!request->has_response)
-        take_step(x, step);
-    else if (slice_equal(request->response, SLICE_LITERAL("=")))
-        take_response(x, SLICE_NULL);
+    if (request->has_response)
+        take_response(x, first_response(request));
     else
-        take_response(x, request->response);
+        take_step(x, step);
+}
+
+static void begin_relay(struct auth_exchange *x, const struct auth_request *request)
+{
+    x->relayed = true;
+    if (request->has_response)
+        take_response(x, first_response(request));
+    else
+        ask_dovecot(x, x->mechanism, false, SLICE_NULL);
+}
+
+/* As it was offered: in upper case. */
+static void set_mechanism(struct auth_exchange *x, struct slice name)
+{
+    ASSERT(name.len <= sizeof(x->mechanism_name));
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t c = name.data[i];
+
+        x->mechanism_name[i] = c >= 'a' && c <= 'z' ? (uint8_t)(c - 'a' + 'A') : c;
+    }
+    x->mechanism = slice_of(x->mechanism_name, name.len);
 }
 
 static void begin(struct auth_exchange *x, const struct auth_request *request)
 {
+    enum auth_way way = auth_way(x->auth, &x->peer, request->mechanism);
     enum sasl_mechanism mechanism;
-    bool needs_tls;
 
-    if (auth_banned(x, SLICE_NULL) != AUTH_BAN_NONE) {
+    if (way >= AUTH_WAY_OURS)
+        set_mechanism(x, request->mechanism);
+    if (auth_banned(x, SLICE_NULL) != AUTH_BAN_NONE)
         finish(x, AUTH_BANNED);
-    } else if (!auth_offers(x->auth, &x->peer, request->mechanism, &needs_tls)) {
-        finish(x, needs_tls ? AUTH_NEEDS_TLS : AUTH_UNKNOWN_MECHANISM);
-    } else if (x->auth->counters.working > AUTH_EXCHANGES_MAX) {
+    else if (way == AUTH_WAY_NONE)
+        finish(x, AUTH_UNKNOWN_MECHANISM);
+    else if (way == AUTH_WAY_NEEDS_TLS)
+        finish(x, AUTH_NEEDS_TLS);
+    else if (x->auth->counters.working > AUTH_EXCHANGES_MAX)
         finish(x, AUTH_TEMPORARY);
-    } else if (sasl_mechanism_find(request->mechanism, &mechanism)) {
-        x->mechanism = sasl_mechanisms[mechanism].name;
+    else if (way == AUTH_WAY_DOVECOT)
+        begin_relay(x, request);
+    else if (sasl_mechanism_find(request->mechanism, &mechanism))
         begin_sasl(x, mechanism, request);
-    }
 }
 
 struct auth_exchange *auth_begin(struct auth *a, const struct auth_request *request)
@@ -450,9 +596,10 @@ void auth_end(struct auth_exchange *x)
     x->ready = NULL;
     x->peer.tls = NULL;
     x->ended = true;
-    if (x->state == AUTH_STATE_COMPUTE)
+    if (x->state == AUTH_STATE_COMPUTE || x->state == AUTH_STATE_DOVECOT)
         return; /* what is being checked is counted all the same */
     if (x->state != AUTH_STATE_OVER)
         log_outcome(x, x->state == AUTH_STATE_DELAY ? "rejected" : "abandoned");
+    auth_dovecot_forget(&x->request);
     exchange_free(x);
 }

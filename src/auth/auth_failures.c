@@ -71,13 +71,13 @@ uint64_t auth_failed(struct auth_exchange *x, struct slice user)
     uint64_t client_key = auth_guard_client_key(ip), user_key = auth_guard_user_key(ip, user);
     uint64_t now = now_s(x->auth), window = window_s(x), delay = x->setup->conf->auth.delay;
     unsigned max = failures_max(x);
-    unsigned for_user = auth_guard_add(g, user_key, now, window), for_client;
+    unsigned for_user = user.len == 0 ? 0 : auth_guard_add(g, user_key, now, window), for_client;
 
     if (for_user == max)
         ban(x, user_key, user);
     /* One name tried again and again counts once: that is a forgotten password, of one of those behind
      * this address. */
-    if (for_user == 1) {
+    if (for_user <= 1) {
         for_client = auth_guard_add(g, client_key, now, window);
         if (for_client == max && !conf_may_relay(x->setup->conf, ip))
             ban(x, client_key, SLICE_NULL);

@@ -38,7 +38,7 @@ static bool named(const struct conf_auth *auth, struct slice name, bool *out_lis
 {
     *out_list = auth->mechanisms.count > 0;
     for (size_t i = 0; i < auth->mechanisms.count; i++)
-        if (slice_equal(auth->mechanisms.items[i], name))
+        if (slice_equal_nocase(auth->mechanisms.items[i], name))
             return true;
     return !*out_list;
 }
@@ -53,38 +53,45 @@ static bool users_can_scram(const struct auth_setup *setup, enum tls_hash hash, 
                   : auth_users_all_scram(setup->users, hash);
 }
 
-/* With TLS or not: whether a back end can do it. */
-static bool back_end_can(struct auth *a, const struct auth_peer *peer,
-                         enum sasl_mechanism mechanism, bool listed)
+/* With TLS or not: who can do it. */
+static enum auth_way way_of_ours(struct auth *a, const struct auth_peer *peer,
+                                 enum sasl_mechanism mechanism, bool listed)
 {
     const struct sasl_mechanism_facts *facts = &sasl_mechanisms[mechanism];
+    const struct conf_auth *auth = &a->setup->conf->auth;
 
     if (facts->password)
-        return a->setup->users != NULL;
-    if (facts->scram)
+        return a->setup->users != NULL || auth_dovecot_has(a->dovecot, SLICE_LITERAL("PLAIN"))
+                   ? AUTH_WAY_OURS
+                   : AUTH_WAY_NONE;
+    if (facts->scram
+        && auth->dovecot == NULL) /* else it may be about somebody whom only Dovecot knows */
         return users_can_scram(a->setup, facts->hash, listed)
-               && (!facts->plus || peer->tls == NULL || auth_can_bind(peer));
+                       && (!facts->plus || peer->tls == NULL || auth_can_bind(peer))
+                   ? AUTH_WAY_OURS
+                   : AUTH_WAY_NONE;
     if (mechanism == SASL_EXTERNAL)
-        return auth_certificate_name(peer).len > 0;
-    return false;
+        return auth_certificate_name(peer).len > 0 ? AUTH_WAY_OURS : AUTH_WAY_NONE;
+    return auth_dovecot_has(a->dovecot, facts->name) ? AUTH_WAY_DOVECOT : AUTH_WAY_NONE;
 }
 
-bool auth_offers(struct auth *a, const struct auth_peer *peer, struct slice name,
-                 bool *out_needs_tls)
+enum auth_way auth_way(struct auth *a, const struct auth_peer *peer, struct slice name)
 {
     const struct conf_auth *auth = &a->setup->conf->auth;
-    enum sasl_mechanism mechanism;
-    bool listed, plus;
+    enum sasl_mechanism mechanism = SASL_MECHANISM_COUNT;
+    enum auth_way way = AUTH_WAY_NONE;
+    bool ours = sasl_mechanism_find(name, &mechanism), listed;
 
-    *out_needs_tls = false;
-    if (!sasl_mechanism_find(name, &mechanism))
-        return false;
-    name = sasl_mechanisms[mechanism].name;
-    plus = sasl_mechanisms[mechanism].plus;
-    if (!named(auth, name, &listed) || !back_end_can(a, peer, mechanism, listed))
-        return false;
-    *out_needs_tls = peer->tls == NULL && (!auth->plaintext || plus);
-    return !*out_needs_tls;
+    if (!named(auth, name, &listed))
+        return AUTH_WAY_NONE;
+    if (ours)
+        way = way_of_ours(a, peer, mechanism, listed);
+    else if (auth_dovecot_has(a->dovecot, name))
+        way = AUTH_WAY_DOVECOT;
+    if (way != AUTH_WAY_NONE && peer->tls == NULL
+        && (!auth->plaintext || (ours && sasl_mechanisms[mechanism].plus)))
+        way = AUTH_WAY_NEEDS_TLS;
+    return way;
 }
 
 static struct slice intern(struct auth *a, struct slice text)
@@ -102,23 +109,38 @@ static struct slice intern(struct auth *a, struct slice text)
     return list->text;
 }
 
+/* Names, divided by blanks. */
+struct offer {
+    struct auth *auth;
+    const struct auth_peer *peer;
+    size_t len;
+    uint8_t text[AUTH_MECHANISMS_TEXT_MAX];
+};
+
+static void offer(struct offer *o, struct slice name)
+{
+    if (auth_way(o->auth, o->peer, name) < AUTH_WAY_OURS || o->len + 1 + name.len > sizeof(o->text))
+        return;
+    if (o->len > 0)
+        o->text[o->len++] = ' ';
+    memcpy(o->text + o->len, name.data, name.len);
+    o->len += name.len;
+}
+
 struct slice auth_mechanisms(struct auth *a, const struct auth_peer *peer)
 {
     const struct conf_words *listed = &a->setup->conf->auth.mechanisms;
-    size_t count = listed->count > 0 ? listed->count : SASL_MECHANISM_COUNT;
-    uint8_t text[AUTH_MECHANISMS_TEXT_MAX];
-    size_t len = 0;
+    struct offer o = {.auth = a, .peer = peer};
+    const struct slice *names;
+    size_t count = auth_dovecot_mechanisms(a->dovecot, &names);
+    enum sasl_mechanism mechanism;
 
-    for (size_t i = 0; i < count; i++) {
-        struct slice name = listed->count > 0 ? listed->items[i] : sasl_mechanisms[i].name;
-        bool needs_tls;
-
-        if (!auth_offers(a, peer, name, &needs_tls) || len + 1 + name.len > sizeof(text))
-            continue;
-        if (len > 0)
-            text[len++] = ' ';
-        memcpy(text + len, name.data, name.len);
-        len += name.len;
-    }
-    return intern(a, slice_of(text, len));
+    for (size_t i = 0; i < listed->count; i++)
+        offer(&o, listed->items[i]);
+    for (unsigned i = 0; i < SASL_MECHANISM_COUNT && listed->count == 0; i++)
+        offer(&o, sasl_mechanisms[i].name);
+    for (size_t i = 0; i < count && listed->count == 0; i++)
+        if (!sasl_mechanism_find(names[i], &mechanism))
+            offer(&o, names[i]);
+    return intern(a, slice_of(o.text, o.len));
 }

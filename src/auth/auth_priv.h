@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "auth.h"
+#include "auth_dovecot_priv.h"
 #include "auth_guard_priv.h"
 #include "auth_users_priv.h"
 #include "base_list.h"
@@ -19,6 +20,7 @@ enum {
     AUTH_NONCE_LEN = 24,       /* 18 random bytes in base64 */
     AUTH_MECHANISMS_TEXT_MAX = 512,
     AUTH_LISTS_MAX = 64,
+    AUTH_NAME_MAX = 32, /* of a mechanism: RFC 4422 says 20 */
 };
 
 struct auth_setup {
@@ -51,6 +53,7 @@ struct auth {
     struct io *io;
     struct wheel *wheel;
     struct work_door *compute, *network;
+    struct auth_dovecot *dovecot;
     struct list exchanges;
     struct auth_list *lists;
     unsigned list_count;
@@ -62,6 +65,7 @@ struct auth {
 enum auth_state {
     AUTH_STATE_CLIENT,  /* its next message, or that it takes the outcome */
     AUTH_STATE_COMPUTE, /* x->job computes a hash */
+    AUTH_STATE_DOVECOT, /* x->request asks it */
     AUTH_STATE_DELAY,   /* x->timer: a failure is told late */
     AUTH_STATE_OVER,
 };
@@ -78,13 +82,18 @@ struct auth_exchange {
     enum auth_state state;
     enum auth_outcome outcome;
     enum auth_outcome after_delay;
-    struct slice mechanism; /* static, or `mechanism_name` */
-    struct buf challenge;   /* base64 */
-    uint8_t *message;       /* decoded; its own memory, wiped */
+    struct slice mechanism; /* a name; empty: none that was offered */
+    uint8_t mechanism_name[AUTH_NAME_MAX];
+    bool
+        relayed; /* what the client says goes to Dovecot as it is; `sasl` has its user's name only */
+    struct buf challenge; /* base64 */
+    uint8_t *message;     /* decoded; its own memory, wiped */
     size_t message_size;
     struct wheel_timer timer;
     struct work_job job;
+    struct auth_dovecot_request request;
     struct slice hash; /* COMPUTE: of the user, or of another in his place. The setup's */
+    bool verbatim;     /* the user's name is Dovecot's, and its case too */
     bool user_known;
     bool good;
     char nonce[AUTH_NONCE_LEN + 1];
@@ -98,9 +107,14 @@ void auth_exchange_forget(struct auth_exchange *x);
 
 /* ---- auth_offer ------------------------------------------------------------------------------ */
 
-/* Whether this client may use a mechanism that has this name; *out_needs_tls: under TLS he might. */
-bool auth_offers(struct auth *a, const struct auth_peer *peer, struct slice name,
-                 bool *out_needs_tls);
+/* How this client may use the mechanism of this name. */
+enum auth_way {
+    AUTH_WAY_NONE,
+    AUTH_WAY_NEEDS_TLS, /* under TLS it might */
+    AUTH_WAY_OURS,      /* by one of sasl_mechanisms[] */
+    AUTH_WAY_DOVECOT,   /* as Dovecot's */
+};
+enum auth_way auth_way(struct auth *a, const struct auth_peer *peer, struct slice name);
 /* -PLUS can be done on this connection. */
 bool auth_can_bind(const struct auth_peer *peer);
 /* The name in the client's certificate if that lets him log in; empty: it does not. */
