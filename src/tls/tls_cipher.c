@@ -1,7 +1,8 @@
 #include "tls_priv.h"
 
-/* In our order of preference. Those that are no default have a CBC cipher: for peers of another age, if the
- * operator says so. What has no forward secrecy is not here at all. */
+/* In our order of preference. A server offers AEAD alone. A client also takes CBC (with encrypt-then-MAC where
+ * the server knows it): there are mail servers that have nothing else, and the alternative is plain text. What
+ * has no forward secrecy is not here at all. */
 static const struct tls_cipher ciphers[] = {
     {0x1301, 128, "TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256", "TLS13-AES128-GCM-SHA256",
      true},
@@ -57,6 +58,11 @@ static const struct tls_cipher *find_name(struct slice name)
     return NULL;
 }
 
+static bool is_13(const struct tls_cipher *cipher)
+{
+    return cipher->suite >> 8 == 0x13;
+}
+
 static void add(struct buf *out, const struct tls_cipher *cipher)
 {
     if (buf_len(out) > 0)
@@ -64,38 +70,48 @@ static void add(struct buf *out, const struct tls_cipher *cipher)
     (void)buf_append_str(out, cipher->wolfssl);
 }
 
-/* Naming only suites of one version leaves the other version its defaults: whoever lists TLS 1.2 names, as
- * for OpenSSL's cipher list, does not mean to switch TLS 1.3 off. */
-bool tls_cipher_list(struct slice names, struct buf *out, struct buf *out_why)
+/* Takes the next name off the list: NULL if it is unknown, which *out_name then is. */
+static const struct tls_cipher *next_named(struct slice *names, struct slice *out_name)
 {
-    struct buf chosen;
-    bool any_13 = false, any_12 = false, good = true;
-    buf_init(&chosen, 0);
-    while (names.len > 0 && good) {
-        ptrdiff_t colon = slice_find(names, ':');
-        struct slice name = slice_trim(colon < 0 ? names : slice_head(names, (size_t)colon));
-        slice_advance(&names, colon < 0 ? names.len : (size_t)colon + 1);
-        if (name.len == 0)
-            continue;
-        const struct tls_cipher *cipher = find_name(name);
-        if (cipher == NULL) {
-            (void)buf_printf(out_why, "unknown cipher %.*s", SLICE_ARG(name));
-            good = false;
-            break;
-        }
-        any_13 = any_13 || cipher->suite >> 8 == 0x13;
-        any_12 = any_12 || cipher->suite >> 8 != 0x13;
-        add(&chosen, cipher);
+    do {
+        ptrdiff_t colon = slice_find(*names, ':');
+        *out_name = slice_trim(colon < 0 ? *names : slice_head(*names, (size_t)colon));
+        slice_advance(names, colon < 0 ? names->len : (size_t)colon + 1);
+    } while (out_name->len == 0 && names->len > 0);
+    return find_name(*out_name);
+}
+
+/* Appends what of the names is for this version, or its defaults if nothing is. */
+static void add_version(struct slice names, bool tls13, bool server, struct buf *out)
+{
+    size_t before = buf_len(out);
+    struct slice name;
+    while (names.len > 0) {
+        const struct tls_cipher *cipher = next_named(&names, &name);
+        if (cipher != NULL && is_13(cipher) == tls13)
+            add(out, cipher);
     }
-    for (size_t i = 0; good && i < ARRAY_LEN(ciphers); i++)
-        if (ciphers[i].is_default && !(ciphers[i].suite >> 8 == 0x13 ? any_13 : any_12))
+    if (buf_len(out) > before)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(ciphers); i++)
+        if (is_13(&ciphers[i]) == tls13 && (ciphers[i].is_aead || !server))
             add(out, &ciphers[i]);
-    if (good && buf_len(&chosen) > 0) {
-        if (buf_len(out) > 0)
-            (void)buf_append_byte(out, ':');
-        (void)buf_append_slice(out, buf_slice(&chosen));
+}
+
+/* Naming only suites of one version leaves the other version its defaults: whoever lists TLS 1.2 names, as
+ * for OpenSSL's cipher list, does not mean to switch TLS 1.3 off. TLS 1.3 comes first, for wolfSSL takes the
+ * first in common and only then looks whether the version fits. */
+bool tls_cipher_list(struct slice names, bool server, struct buf *out, struct buf *out_why)
+{
+    struct slice rest = names, name;
+    while (rest.len > 0) {
+        if (next_named(&rest, &name) == NULL && name.len > 0) {
+            (void)buf_printf(out_why, "unknown cipher %.*s", SLICE_ARG(name));
+            return false;
+        }
     }
+    add_version(names, true, server, out);
+    add_version(names, false, server, out);
     (void)buf_append_byte(out, 0);
-    buf_finish(&chosen);
-    return good;
+    return true;
 }

@@ -131,15 +131,15 @@ void tls_pair_names(const struct tls_pair *pair, void (*visit)(void *context, st
 
 /* ---- what both sides set ------------------------------------------------------------------------------------ */
 
-static bool set_common(WOLFSSL_CTX *ctx, enum tls_version version_min, struct slice ciphers,
-                       struct buf *out_why)
+static bool set_common(WOLFSSL_CTX *ctx, bool server, enum tls_version version_min,
+                       struct slice ciphers, struct buf *out_why)
 {
     /* X25519 costs less than P-256 on either side; P-521 is nobody's choice. */
     static int groups[] = {WOLFSSL_ECC_X25519, WOLFSSL_ECC_SECP256R1, WOLFSSL_ECC_SECP384R1,
                            WOLFSSL_ECC_SECP521R1};
     struct buf list;
     buf_init(&list, 0);
-    bool good = tls_cipher_list(ciphers, &list, out_why);
+    bool good = tls_cipher_list(ciphers, server, &list, out_why);
     if (good
         && wolfSSL_CTX_set_cipher_list(ctx, (const char *)buf_slice(&list).data)
                != WOLFSSL_SUCCESS) {
@@ -177,7 +177,8 @@ static WOLFSSL_CTX *create_server_ctx(const struct tls_server_options *o,
 {
     WOLFSSL_CTX *ctx = wolfSSL_CTX_new(wolfSSLv23_server_method());
     ASSERT(ctx != NULL); /* memory only */
-    if (!set_common(ctx, o->version_min, o->ciphers, out_why) || !load_pair(ctx, pair, out_why)) {
+    if (!set_common(ctx, true, o->version_min, o->ciphers, out_why)
+        || !load_pair(ctx, pair, out_why)) {
         wolfSSL_CTX_free(ctx);
         return NULL;
     }
@@ -282,13 +283,15 @@ struct tls_context *tls_client_context_create(const struct tls_client_options *o
                                   .key_file = "key",
                                   .certificate = options->certificate,
                                   .key = options->key};
-    if (!set_common(c->client, options->version_min, options->ciphers, out_why)
+    if (!set_common(c->client, false, options->version_min, options->ciphers, out_why)
         || !load_anchors(c, options->ca, "ca", out_why)
         || (pair.certificate.len > 0 && !load_pair(c->client, &pair, out_why))) {
         tls_context_unref(c);
         return NULL;
     }
-    (void)wolfSSL_CTX_UseSessionTicket(c->client);
+    /* No tickets of TLS 1.2 (wolfSSL_CTX_UseSessionTicket()): when a server that was restarted no longer
+     * knows one, which is its right (RFC 5077 3.1), wolfSSL gives up instead of starting afresh. Session ids
+     * are as good where the server has them, and TLS 1.3 is not concerned. */
     wolfSSL_CTX_set_verify(c->client, WOLFSSL_VERIFY_PEER, tls_verify_peer);
     return c;
 }

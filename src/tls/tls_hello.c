@@ -3,7 +3,7 @@
 #include "base_assert.h"
 
 enum { RECORD_HEADER = 5, RECORD_HANDSHAKE = 22, MESSAGE_HEADER = 4, MESSAGE_CLIENT_HELLO = 1 };
-enum { RECORD_SIZE_MAX = 16384 };
+enum { RECORD_SIZE_MAX = 16384, NAME_SIZE_MAX = 253 };
 
 enum extension {
     EXTENSION_SERVER_NAME = 0,
@@ -99,6 +99,27 @@ static bool message_body(struct slice stream, struct buf *out)
 
 /* ---- reading ------------------------------------------------------------------------------------------ */
 
+static bool is_host_byte(uint8_t c)
+{
+    return c > ' ' && c < 0x7F;
+}
+
+/* A name that no certificate can be for is like none. */
+static void take_host_name(struct slice name, struct buf *out)
+{
+    if (name.len > 0 && name.data[name.len - 1] == '.')
+        name.len--;
+    if (name.len > NAME_SIZE_MAX)
+        return;
+    for (size_t i = 0; i < name.len; i++)
+        if (!is_host_byte(name.data[i]))
+            return;
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t c = name.data[i];
+        (void)buf_append_byte(out, c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c);
+    }
+}
+
 static bool read_server_name(struct slice data, struct buf *out)
 {
     struct slice list, name;
@@ -108,20 +129,8 @@ static bool read_server_name(struct slice data, struct buf *out)
     while (list.len > 0) {
         if (!take_number(&list, 1, &type) || !take_vector(&list, 2, &name))
             return false;
-        if (type != 0 || buf_len(out) > 0)
-            continue;
-        if (name.len > 0 && name.data[name.len - 1] == '.')
-            name.len--;
-        if (name.len > 253)
-            return false;
-        for (size_t i = 0; i < name.len; i++) {
-            uint8_t c = name.data[i];
-            if (c <= ' ' || c >= 0x7F) {
-                buf_clear(out);
-                return false;
-            }
-            (void)buf_append_byte(out, c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c);
-        }
+        if (type == 0 && buf_len(out) == 0)
+            take_host_name(name, out);
     }
     return true;
 }

@@ -114,11 +114,11 @@ struct tls_cipher {
     uint16_t suite;
     uint16_t bits;
     const char *iana, *openssl, *wolfssl;
-    bool is_default;
+    bool is_aead;
 };
 const struct tls_cipher *tls_cipher_find(int suite); /* NULL: not one that we would offer */
 /* wolfSSL's list for `names` (ours if empty). False and *out_why: "unknown cipher X". */
-bool tls_cipher_list(struct slice names, struct buf *out, struct buf *out_why);
+bool tls_cipher_list(struct slice names, bool server, struct buf *out, struct buf *out_why);
 
 /* ---- tls.c ------------------------------------------------------------------------------------------ */
 
@@ -145,8 +145,7 @@ struct tls {
     WOLFSSL *ssl;
     struct tls_null *null; /* instead of ssl */
     enum tls_state state;
-    bool closing;      /* our close_notify is out */
-    bool verify_asked; /* the peer's certificate was looked at, not only a resumed secret */
+    bool closing; /* our close_notify is out */
     bool resumed;
     bool have_exporter;
     bool extended_master_secret;

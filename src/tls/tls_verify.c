@@ -155,9 +155,14 @@ static struct verdict note_only(const struct tls_check_plan *p, const struct tls
         if (names.failure != TLS_FAILURE_NONE)
             return names;
     }
-    if (leaf->decoded.selfSigned)
-        return verdict_of_status(ASN_SELF_SIGNED_E);
-    return fine;
+    struct tls_certificate_facts facts;
+    int64_t now = wc_Time(NULL);
+    tls_certificate_facts(leaf, &facts);
+    if (now > facts.not_after)
+        return verdict_of_status(ASN_AFTER_DATE_E);
+    if (now < facts.not_before)
+        return verdict_of_status(ASN_BEFORE_DATE_E);
+    return leaf->decoded.selfSigned ? verdict_of_status(ASN_SELF_SIGNED_E) : fine;
 }
 
 /* ---- DANE (RFC 6698, RFC 7671, RFC 7672) -------------------------------------------------------------------- */
@@ -345,7 +350,8 @@ int tls_verify_peer(int good, WOLFSSL_X509_STORE_CTX *store)
     }
     wolfSSL_set_verify(t->ssl, WOLFSSL_VERIFY_PEER, tls_verify_peer);
 
-    t->verify_asked = true;
+    if (store->totalCerts == 0 && t->context->is_server) /* asked for, and politely declined */
+        return 1;
     if (!is_ours_to_weigh(store->error)) {
         tls_fail(t, TLS_FAILURE_UNTRUSTED, tls_status_text(store->error));
         return 0;

@@ -8,6 +8,7 @@ They are committed, because making RSA keys takes longer than all tests together
 repeated. They are valid until 2120, but for those that are not meant to be. The keys are for tests only.
 """
 
+import hashlib
 import pathlib
 import subprocess
 import tempfile
@@ -66,6 +67,7 @@ CERTS = [
     ('by_leaf', 'p256', 'mx_rsa', LEAF, ['victim.example'], LONG_AGO, FAR_AWAY),
     ('by_below', 'p256', 'below', LEAF, MX, LONG_AGO, FAR_AWAY),
     ('by_fenced', 'p256', 'fenced', LEAF, MX, LONG_AGO, FAR_AWAY),
+    ('by_short', 'p256', 'short', LEAF, MX, LONG_AGO, FAR_AWAY),
     ('by_dead', 'p256', 'dead', LEAF, MX, LONG_AGO, FAR_AWAY),
     ('common_name', 'p256', 'middle', LEAF, ['cn.example.org'], LONG_AGO, FAR_AWAY),
     ('client', 'p256', 'middle', CLIENT, ['client.example.org'], LONG_AGO, FAR_AWAY),
@@ -101,8 +103,17 @@ def literal(name, text):
     return f'const char {name}[] =\n{lines};\n'
 
 
+def spki_sha256(folder, name):
+    """What a TLSA record with selector 1 and matching type 1 holds, by somebody else's reckoning."""
+    public = subprocess.run(['openssl', 'x509', '-in', str(folder / f'{name}.pem'), '-noout', '-pubkey'], check=True,
+                            capture_output=True).stdout
+    der = subprocess.run(['openssl', 'pkey', '-pubin', '-outform', 'DER'], check=True, capture_output=True,
+                         input=public).stdout
+    return hashlib.sha256(der).hexdigest()
+
+
 def ocsp(folder):
-    """A response for mx_ecdsa by its issuer, good until 2120 or so; and one whose time is over."""
+    """A response for mx_ecdsa by its issuer, good for some ninety years."""
     index = folder / 'ocsp.txt'
     serial = subprocess.run(['openssl', 'x509', '-in', str(folder / 'mx_ecdsa.pem'), '-noout', '-serial'], check=True,
                             capture_output=True, text=True).stdout.strip().split('=')[1]
@@ -127,6 +138,9 @@ def main():
                 declared += f'extern const char {prefix}_{name}[];\n'
         body += literal('key_encrypted', (folder / 'encrypted.key').read_text())
         declared += 'extern const char key_encrypted[];\n'
+        for name in ('mx_rsa', 'mx_ecdsa', 'mx_ed25519', 'middle'):
+            body += f'const char spki_sha256_{name}[] = "{spki_sha256(folder, name)}";\n'
+            declared += f'extern const char spki_sha256_{name}[];\n'
         text, size = ocsp(folder)
         body += text
         declared += f'extern const unsigned char ocsp_mx_ecdsa[{size}]; /* DER */\n'

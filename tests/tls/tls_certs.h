@@ -42,6 +42,8 @@ extern const char cert_by_below[];
 extern const char key_by_below[];
 extern const char cert_by_fenced[];
 extern const char key_by_fenced[];
+extern const char cert_by_short[];
+extern const char key_by_short[];
 extern const char cert_by_dead[];
 extern const char key_by_dead[];
 extern const char cert_common_name[];
@@ -49,6 +51,10 @@ extern const char key_common_name[];
 extern const char cert_client[];
 extern const char key_client[];
 extern const char key_encrypted[];
-extern const unsigned char ocsp_mx_ecdsa[1106]; /* DER */
+extern const char spki_sha256_mx_rsa[];
+extern const char spki_sha256_mx_ecdsa[];
+extern const char spki_sha256_mx_ed25519[];
+extern const char spki_sha256_middle[];
+extern const unsigned char ocsp_mx_ecdsa[1107]; /* DER */
 
 #endif

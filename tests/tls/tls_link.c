@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "base_assert.h"
+#include "tls_priv.h"
 
 void tls_link_init(struct tls_link *l, struct tls_context *client, struct tls_context *server,
                    const struct tls_connect_options *options)
@@ -55,7 +55,11 @@ bool tls_link_handshake(struct tls_link *l)
         moved = step(l, l->client, &l->client_result, &l->to_client, &l->to_server);
         moved = step(l, l->server, &l->server_result, &l->to_server, &l->to_client) || moved;
     }
-    return l->client_result == TLS_OK && l->server_result == TLS_OK;
+    bool good = l->client_result == TLS_OK && l->server_result == TLS_OK;
+    if (!good)
+        fprintf(stderr, "# client: %d %s; server: %d %s\n", l->client_result, tls_error(l->client),
+                l->server_result, tls_error(l->server));
+    return good;
 }
 
 enum tls_result tls_link_read(struct tls_link *l, bool at_client, struct buf *out)
@@ -134,4 +138,18 @@ struct tls_context *tls_link_client(const char *ca)
     ASSERT(ready);
     struct tls_client_options options = {.ca = ca != NULL ? slice_str(ca) : SLICE_NULL};
     return complain(tls_client_context_create(&options, &why), &why);
+}
+
+struct tls_context *tls_link_client_12(const char *ca, const char *ciphers)
+{
+    struct tls_context *c = tls_link_client(ca);
+    wolfSSL_CTX_free(c->client);
+    c->client = wolfSSL_CTX_new(wolfTLSv1_2_client_method());
+    ASSERT(c->client != NULL);
+    int status =
+        ciphers != NULL ? wolfSSL_CTX_set_cipher_list(c->client, ciphers) : WOLFSSL_SUCCESS;
+    ASSERT(status == WOLFSSL_SUCCESS);
+    (void)wolfSSL_CTX_UseSessionTicket(c->client);
+    wolfSSL_CTX_set_verify(c->client, WOLFSSL_VERIFY_PEER, tls_verify_peer);
+    return c;
 }

@@ -31,5 +31,8 @@ struct tls_pair tls_link_pair(const char *certificate, const char *issuer, const
 struct tls_context *tls_link_server(const struct tls_pair *pairs, size_t count,
                                     struct tls_tickets *tickets);
 struct tls_context *tls_link_client(const char *ca);
+/* One that knows no TLS 1.3, and these ciphers only (wolfSSL's names; NULL: its own). It takes tickets, which
+ * ours do not (tls_client_context_create() says why), so none of them must be refused. */
+struct tls_context *tls_link_client_12(const char *ca, const char *ciphers);
 
 #endif
