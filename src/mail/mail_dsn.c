@@ -68,6 +68,9 @@ static void append_header(struct buf *out, const struct mail_dsn *d)
                                      : ">\r\nSubject: Delayed mail (still being retried)\r\n");
     (void)buf_append_str(out, "Message-ID: <");
     (void)mail_append_clean(out, d->id, MAIL_CLEAN_WORD);
+    /* A spool that is made anew begins with the same ids. */
+    (void)buf_append_byte(out, '.');
+    (void)buf_append_u64(out, d->date);
     (void)buf_append_byte(out, '@');
     (void)mail_append_clean(out, d->hostname, MAIL_CLEAN_WORD);
     (void)buf_append_str(out, ">\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"

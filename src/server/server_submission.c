@@ -223,7 +223,7 @@ void transaction_user_end(struct session *s)
 /* Until the end of the header. */
 struct submission {
     struct mail_submission header;
-    uint8_t message_id[ID_TEXT_SIZE + 1 + 255]; /* ours, '@', the hostname */
+    uint8_t message_id[ID_TEXT_SIZE + 1 + U64_TEXT_SIZE + 1 + 255]; /* id.seconds@hostname */
 };
 
 bool transaction_submission_begin(struct session *s)
@@ -236,10 +236,12 @@ bool transaction_submission_begin(struct session *s)
     return tx->submission != NULL;
 }
 
+/* The id that the log has; and the time, since a spool that is made anew begins with the same ids. */
 void transaction_submission_start(struct session *s)
 {
     struct submission *sub = s->tx->submission;
     struct slice hostname = s->client.conf->hostname;
+    uint64_t now_s = io_unix_ms(s->server->o.io) / 1000;
     char id[ID_TEXT_SIZE];
     size_t len = sizeof(id) - 1;
 
@@ -248,10 +250,11 @@ void transaction_submission_start(struct session *s)
     ASSERT(hostname.len <= 255);
     id_to_text(s->tx->writer.id, id);
     memcpy(sub->message_id, id, len);
+    sub->message_id[len++] = '.';
+    len += u64_to_text(now_s, (char *)sub->message_id + len);
     sub->message_id[len++] = '@';
     memcpy(sub->message_id + len, hostname.data, hostname.len);
-    mail_submission_init(&sub->header, io_unix_ms(s->server->o.io) / 1000,
-                         slice_of(sub->message_id, len + hostname.len));
+    mail_submission_init(&sub->header, now_s, slice_of(sub->message_id, len + hostname.len));
 }
 
 void transaction_submission_take(struct transaction *tx, struct slice *body)

@@ -35,7 +35,7 @@ static const char whole[] =
     "Date: " DATE "From: Mail Delivery System <MAILER-DAEMON@mx.example>\r\n"
     "To: <s@x.example>\r\n"
     "Subject: Undelivered mail returned to sender\r\n"
-    "Message-ID: <ID2@mx.example>\r\n"
+    "Message-ID: <ID2.1795299590@mx.example>\r\n"
     "Auto-Submitted: auto-replied\r\n"
     "MIME-Version: 1.0\r\n"
     "Content-Type: multipart/report; report-type=delivery-status;\r\n"
