@@ -135,7 +135,7 @@ void net_conn_send_body(struct net_conn *c, struct iovec *pieces, int count, uns
 void net_conn_start_tls(struct net_conn *c, struct tls *t, struct work_door *door);
 /* For facts, bindings and resumption: good until `closed`. NULL: none, or in a helper's hands. */
 struct tls *net_conn_tls(const struct net_conn *c);
-const char *net_conn_tls_error(const struct net_conn *c); /* why it is FAILED */
+const char *net_conn_tls_error(const struct net_conn *c); /* why it is FAILED; NULL: it is not */
 /* The peer's end came without close_notify: somebody may have cut it off. */
 bool net_conn_tls_truncated(const struct net_conn *c);
 

@@ -126,14 +126,15 @@ static void begin_task(struct delivery_smtp *c, struct delivery_task *t)
 /* ---- ends --------------------------------------------------------------------------------- */
 
 /* No more messages. What is in flight of a body is not waited for: it would not end the session in a way
- * that the peer could take for the end of the message. */
+ * that the peer could take for the end of the message. An alert is: it says what we do not like. */
 static void end(struct delivery_smtp *c, const struct delivery_reason *why)
 {
     bool mid_body = c->state == DELIVERY_SMTP_BODY;
+    bool alert = c->net.tls_state == NET_CONN_TLS_FAILED;
 
     enter(c, DELIVERY_SMTP_CLOSING);
     c->race_ms = WHEEL_NEVER;
-    if (mid_body || c->cut || net_conn_sending(&c->net))
+    if (mid_body || c->cut || (net_conn_sending(&c->net) && !alert))
         net_conn_abort(&c->net);
     else
         net_conn_close(&c->net, false);

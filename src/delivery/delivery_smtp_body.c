@@ -60,7 +60,7 @@ static bool is_here(const struct delivery_smtp *c)
 static bool may_zerocopy(struct delivery_smtp *c, struct slice bytes)
 {
     /* A body in another shard's memory is not registered with our ring. */
-    if (bytes.len < ZEROCOPY_MIN || c->no_copy == DELIVERY_COPY
+    if (bytes.len < ZEROCOPY_MIN || c->net.tls != NULL || c->no_copy == DELIVERY_COPY
         || !is_within(bytes, io_registered(c->d->o.io)) || net_conn_unsent(&c->net) > 0)
         return false;
     if (c->no_copy == DELIVERY_NO_COPY_UNKNOWN)

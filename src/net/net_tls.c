@@ -411,7 +411,7 @@ struct tls *net_conn_tls(const struct net_conn *c)
 const char *net_conn_tls_error(const struct net_conn *c)
 {
     if (c->tls == NULL || c->tls_state != NET_CONN_TLS_FAILED)
-        return "";
+        return NULL;
     return c->tls->error != NULL ? c->tls->error : tls_error(c->tls->t);
 }
 

@@ -149,6 +149,7 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                              .queue = &s->queue,
                                                              .spool = s->spool,
                                                              .dns = s->dns,
+                                                             .client_tls = settings->client,
                                                              .sts = s->sts,
                                                              .compute = s->compute,
                                                              .patient = s->patient,

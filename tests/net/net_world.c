@@ -235,19 +235,36 @@ void net_world_use_tls(enum net_mode mode, bool helpers)
                  &(struct tls_server_options){.null = true});
 }
 
-void net_world_use_real_tls(enum net_mode mode, bool helpers, enum tls_version version_min)
-{
-    const struct tls_pair pair = {.certificate_file = "certificate",
-                                  .key_file = "key",
-                                  .certificate = SLICE_LITERAL(NET_TEST_CERTIFICATE),
-                                  .key = SLICE_LITERAL(NET_TEST_KEY)};
+static const struct tls_pair pair = {.certificate_file = "certificate",
+                                     .key_file = "key",
+                                     .certificate = SLICE_INIT(NET_TEST_CERTIFICATE),
+                                     .key = SLICE_INIT(NET_TEST_KEY)};
+static const struct tls_pair heavy_pair = {.certificate_file = "certificate",
+                                           .key_file = "key",
+                                           .certificate = SLICE_INIT(NET_TEST_HEAVY_CERTIFICATE),
+                                           .key = SLICE_INIT(NET_TEST_HEAVY_KEY)};
 
+static void use_pair(enum net_mode mode, bool helpers, enum tls_version version_min,
+                     const struct tls_pair *of)
+{
     ck_assert(tls_library_init());
     w.client.check = TLS_CHECK_NAME;
     use_contexts(
         mode, helpers,
-        &(struct tls_client_options){.ca = pair.certificate, .version_min = version_min},
-        &(struct tls_server_options){.pairs = &pair, .pair_count = 1, .version_min = version_min});
+        &(struct tls_client_options){.ca = of->certificate, .version_min = version_min},
+        &(struct tls_server_options){.pairs = of, .pair_count = 1, .version_min = version_min});
+}
+
+void net_world_use_real_tls(enum net_mode mode, bool helpers, enum tls_version version_min)
+{
+    use_pair(mode, helpers, version_min, &pair);
+    ck_assert(!tls_context_is_heavy(w.server.context));
+}
+
+void net_world_use_heavy_tls(enum net_mode mode)
+{
+    use_pair(mode, true, TLS_VERSION_1_2, &heavy_pair);
+    ck_assert(tls_context_is_heavy(w.server.context));
 }
 
 void net_world_connect(void)

@@ -63,6 +63,8 @@ void net_world_open_uring(void);
 void net_world_use_tls(enum net_mode mode, bool helpers);
 /* wolfSSL's, with a certificate of ours that the client checks. */
 void net_world_use_real_tls(enum net_mode mode, bool helpers, enum tls_version version_min);
+/* Its key is one that helpers are for. */
+void net_world_use_heavy_tls(enum net_mode mode);
 void net_world_connect(void);
 /* Until nothing happens by itself; on a ring, until both ends have closed. */
 void net_world_run(void);

@@ -157,6 +157,8 @@ START_TEST(bytes_arrive_through_the_kernel)
         net_world_open_uring();
         if (i < 6)
             net_world_use_tls(i % 2 ? MODE_IMPLICIT : MODE_STARTTLS, i % 4 < 2);
+        else if (i < 8)
+            net_world_use_heavy_tls(i % 2 ? MODE_IMPLICIT : MODE_STARTTLS);
         else if (i < 12)
             net_world_use_real_tls(i % 2 ? MODE_IMPLICIT : MODE_STARTTLS, i % 4 < 2,
                                    TLS_VERSION_1_2);

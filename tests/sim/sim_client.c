@@ -5,6 +5,9 @@
  * how often each message was sent whole.
  *
  *   PAUSE -> TALK -> CLOSING -> PAUSE or DONE
+ *
+ * Some speak TLS, from the first byte or by STARTTLS; of these some say more behind it, in the clear, which
+ * must never be heard.
  */
 #include <stdio.h>
 
@@ -22,6 +25,8 @@ enum client_state { CLIENT_PAUSE, CLIENT_TALK, CLIENT_CLOSING, CLIENT_DONE };
 enum expect_kind {
     EXPECT_GREETING,
     EXPECT_HELO,
+    EXPECT_STARTTLS,
+    EXPECT_INJECTED, /* the reply to what was said in the clear behind it; does not come, or in the clear */
     EXPECT_MAIL,
     EXPECT_RCPT,
     EXPECT_DATA,
@@ -54,6 +59,10 @@ struct client {
     size_t vanish_at, stall_at; /* bytes of the body still to go; SIZE_MAX: never */
     bool stalled;
     bool quitting;
+    bool offered;       /* STARTTLS, in the reply to the last EHLO */
+    bool injected;      /* in this session */
+    bool injected_ever; /* once is enough */
+    bool greet;         /* EHLO is to be said, now that the handshake is over */
 };
 
 struct clients {
@@ -169,6 +178,8 @@ static void client_connect(struct client *c)
     c->state = CLIENT_TALK;
     c->quitting = false;
     c->stalled = false;
+    c->injected = false;
+    c->greet = false;
     expect(c, EXPECT_GREETING, NULL, 0);
     wait_for(c, PATIENCE_MS);
 }
@@ -189,6 +200,57 @@ static void client_timer(struct wheel_timer *timer)
                     "P7: a client waits for a reply in vain although nothing is wrong");
         client_close(c);
     }
+}
+
+/* ---- TLS ----------------------------------------------------------------------------------- */
+
+static void start_tls(struct client *c)
+{
+    static const struct slice name = SLICE_INIT("mx.sim.test");
+    struct world *w = world_of(c);
+    const struct tls_connect_options options = {
+        .check = TLS_CHECK_NAME, .sni = name, .names = &name, .name_count = 1};
+
+    net_conn_start_tls(&c->conn, tls_connect(w->tls.client, &options), NULL);
+    if (w->calm_ms == 0 && world_chance(w, c->plan->vanish / 4))
+        client_close(c);
+}
+
+static void say_starttls(struct client *c)
+{
+    (void)buf_append_str(net_conn_out(&c->conn), "STARTTLS\r\n");
+    expect(c, EXPECT_STARTTLS, NULL, 0);
+    if (c->injected_ever || world_of(c)->calm_ms != 0
+        || !world_chance(world_of(c), c->plan->inject))
+        return;
+    c->injected = c->injected_ever = true;
+    (void)buf_append_str(net_conn_out(&c->conn), "NOOP\r\n");
+    expect(c, EXPECT_INJECTED, NULL, 0);
+}
+
+/* False: there is nothing to be said before the handshake is over. */
+static bool is_secure_enough(struct client *c)
+{
+    if (c->plan->tls == CLIENT_IMPLICIT && c->conn.tls_state == NET_CONN_TLS_NONE)
+        start_tls(c);
+    switch ((enum net_conn_tls)c->conn.tls_state) {
+    case NET_CONN_TLS_NONE: return true;
+    case NET_CONN_TLS_HANDSHAKE:
+    case NET_CONN_TLS_FAILED: return false;
+    case NET_CONN_TLS_ACTIVE: break;
+    }
+    WORLD_CHECK(world_of(c), !c->injected, "plaintext behind STARTTLS did no harm");
+    if (c->greet) {
+        c->greet = c->offered = false;
+        (void)buf_append_str(net_conn_out(&c->conn), "EHLO client.test\r\n");
+        expect(c, EXPECT_HELO, NULL, 0);
+    }
+    return true;
+}
+
+static bool is_encrypted(const struct client *c)
+{
+    return c->conn.tls_state == NET_CONN_TLS_ACTIVE;
 }
 
 /* ---- commands ------------------------------------------------------------------------------ */
@@ -316,6 +378,7 @@ static bool take_reply(struct client *c, struct slice *in, unsigned *out_code)
                     line.len >= 5 && line.data[line.len - 2] == '\r'
                         && slice_to_u64(slice_head(line, 3), &code),
                     "P8: the server says %.*s", SLICE_ARG(line));
+        c->offered |= memmem(line.data, line.len, "STARTTLS", 8) != NULL;
         if (line.data[3] != '-') {
             *out_code = (unsigned)code;
             *in = rest;
@@ -368,6 +431,7 @@ static void answered_dot(struct client *c, struct expect e, unsigned code)
 
     if (code == 250) {
         e.message->state = MESSAGE_ACCEPTED;
+        w->tls_in += is_encrypted(c);
         c->tries = 0;
     } else if (code / 100 == 5) {
         e.message->state = MESSAGE_REFUSED;
@@ -379,6 +443,29 @@ static void answered_dot(struct client *c, struct expect e, unsigned code)
     }
     if (!c->plan->pipelined || c->plan->helo || (c->expect_count == 0 && !c->quitting))
         begin_message(c);
+}
+
+static void answered_helo(struct client *c, unsigned code)
+{
+    struct world *w = world_of(c);
+
+    WORLD_CHECK(w, code == 250, "HELO: %u", code);
+    WORLD_CHECK(w, !c->offered || !is_encrypted(c), "STARTTLS is offered under TLS");
+    WORLD_CHECK(w, c->offered || is_encrypted(c) || c->plan->helo || w->plan.tls == SIM_TLS_OFF,
+                "STARTTLS is not offered");
+    if (c->offered && c->plan->tls == CLIENT_STARTTLS)
+        say_starttls(c);
+    else
+        begin_message(c);
+}
+
+static void answered_starttls(struct client *c, unsigned code)
+{
+    WORLD_CHECK(world_of(c), code == 220 || c->injected, "STARTTLS: %u", code);
+    if (code != 220)
+        return; /* what was injected is answered as well */
+    c->greet = true;
+    start_tls(c);
 }
 
 static void answered(struct client *c, unsigned code)
@@ -402,12 +489,12 @@ static void answered(struct client *c, unsigned code)
         }
         (void)buf_printf(net_conn_out(&c->conn), "%s client.test\r\n",
                          c->plan->helo ? "HELO" : "EHLO");
+        c->offered = false;
         expect(c, EXPECT_HELO, NULL, 0);
         return;
-    case EXPECT_HELO:
-        WORLD_CHECK(world_of(c), code == 250, "HELO: %u", code);
-        begin_message(c);
-        return;
+    case EXPECT_HELO: answered_helo(c, code); return;
+    case EXPECT_STARTTLS: answered_starttls(c, code); return;
+    case EXPECT_INJECTED: client_close(c); return; /* refused, and all of it in the clear */
     case EXPECT_MAIL:
         if (code == 250) {
             if (!c->plan->pipelined || c->plan->helo)
@@ -427,6 +514,9 @@ static void answered(struct client *c, unsigned code)
 
 static void client_step(struct client *c)
 {
+    if (c->state == CLIENT_TALK && net_conn_is_open(&c->conn) && !is_secure_enough(c)
+        && c->conn.error == 0)
+        return;
     while (c->state == CLIENT_TALK) {
         struct slice in = net_conn_input(&c->conn);
         size_t before = in.len;
@@ -444,7 +534,7 @@ static void client_step(struct client *c)
         client_close(c);
         return;
     }
-    if (c->conn.state == NET_CONN_CONNECTING)
+    if (c->conn.state == NET_CONN_CONNECTING || c->conn.tls_state == NET_CONN_TLS_HANDSHAKE)
         return;
     if (c->sending != NULL && !send_body(c))
         return;
@@ -465,7 +555,9 @@ void clients_start(struct world *w)
         struct client *c = &all->list[i];
         c->all = all;
         c->plan = &w->plan.clients[i];
-        ok = io_addr_parse(SLICE_LITERAL("10.0.0.1:25"), &c->to);
+        ok = io_addr_parse(c->plan->tls == CLIENT_IMPLICIT ? SLICE_LITERAL("10.0.0.1:465")
+                                                           : SLICE_LITERAL("10.0.0.1:25"),
+                           &c->to);
         ASSERT(ok);
         wheel_timer_init(&c->timer, client_timer);
         if (c->plan->count == 0)

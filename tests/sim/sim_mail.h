@@ -6,6 +6,7 @@
  *   sim_model.c       what must hold of each message and recipient
  *   sim_client.c      SMTP clients
  *   sim_sink.c        next hops
+ *   sim_tls.c         what they and the server speak TLS with
  *   sim_world_mail.c  machines, the server's shards, its ends and beginnings
  *   sim_mail.c        a seed from its beginning to its end
  *   sim_main.c        the program: many seeds; one scenario with a fault at each place
@@ -24,6 +25,7 @@
 #include "net_listener.h"
 #include "server.h"
 #include "shard.h"
+#include "tls.h"
 
 struct world;
 
@@ -38,7 +40,9 @@ struct run_options {
 };
 
 struct run_result {
+    bool is_real; /* TLS's bytes are chance, not the seed's */
     uint64_t trace, steps, ops, recovery_ops, accepted, delivered, bounced;
+    uint64_t tls_in, tls_out;
     uint64_t deaths, checkpoints, compacted_bytes,
         recycled; /* the latter of runs that ended well */
 };
@@ -135,7 +139,14 @@ void model_check(struct world *w);
 
 enum incident { INCIDENT_STOP, INCIDENT_CRASH, INCIDENT_KILL, INCIDENT_OPERATOR, INCIDENT_COUNT };
 
-enum { CLIENTS_MAX = 6, SINKS = 3, SHARDS_MAX = 3, INCIDENTS_MAX = 8, JOBS_MAX = 256 };
+enum {
+    CLIENTS_MAX = 6,
+    SINKS = 3,
+    SHARDS_MAX = 3,
+    INCIDENTS_MAX = 8,
+    JOBS_MAX = 256,
+    LISTENERS_MAX = 2
+};
 
 /* Chances in 10,000. */
 struct sink_weather {
@@ -145,7 +156,10 @@ struct sink_weather {
     unsigned slow;                 /* likewise: seconds */
     unsigned temporary, permanent; /* at MAIL, DATA, the final dot */
     unsigned lost;                 /* taken, and the reply is lost */
+    unsigned tls;                  /* at STARTTLS: refused, broken off, no TLS */
 };
+
+enum client_tls { CLIENT_CLEAR, CLIENT_STARTTLS, CLIENT_IMPLICIT };
 
 struct client_plan {
     uint32_t first, count; /* of the messages */
@@ -154,10 +168,16 @@ struct client_plan {
     unsigned vanish; /* chance in 10,000 an attempt */
     unsigned stall;  /* likewise */
     uint64_t start_ms;
+    uint8_t tls;     /* enum client_tls */
+    unsigned inject; /* chance at STARTTLS: more is said in the clear */
 };
+
+enum sim_tls_kind { SIM_TLS_OFF, SIM_TLS_NULL, SIM_TLS_REAL, SIM_TLS_HEAVY };
 
 struct plan {
     unsigned shards;
+    uint8_t tls;   /* enum sim_tls_kind */
+    bool encrypts; /* mail to a.test leaves encrypted, or waits */
     uint64_t segment;
     struct spool_options staging; /* sizes that are not the default */
     uint64_t expire_ms, interval_max_ms;
@@ -201,7 +221,7 @@ struct mx_shard {
     struct world *world;
     struct io *io;
     struct shard *shard;
-    int listener; /* until the shard has it */
+    int listeners[LISTENERS_MAX]; /* until the shard has them */
     uint64_t deadline_ms;
     bool done; /* its loop has ended */
 };
@@ -227,6 +247,12 @@ struct mx {
 struct sinks;
 struct clients;
 
+/* All NULL: nobody speaks TLS. */
+struct sim_tls {
+    struct tls_context *mx_server, *mx_client, *sink, *client;
+    struct tls_context *listeners[LISTENERS_MAX]; /* mx_server, for each */
+};
+
 struct world {
     uint64_t seed;
     struct rand rand; /* the scenario's choices */
@@ -241,6 +267,9 @@ struct world {
     struct mx mx;
     struct sinks *sinks;
     struct clients *clients;
+    struct sim_tls tls;
+    uint64_t tls_in, tls_out; /* messages that went encrypted, from clients and to sinks */
+    uint64_t tls_broken;      /* sessions of sinks that STARTTLS has ended */
     uint64_t steps;
     uint64_t pace_second, pace_steps;
     bool ending;      /* a stop is for good */
@@ -271,6 +300,11 @@ bool mx_look(struct world *w);
 bool mx_is_drained(struct world *w);
 void mx_print(struct world *w);
 bool world_step(struct world *w); /* false: nothing will ever happen */
+
+/* ---- sim_tls.c ----------------------------------------------------------------------------- */
+
+void sim_tls_init(struct world *w);
+void sim_tls_finish(struct world *w);
 
 /* ---- sim_client.c, sim_sink.c -------------------------------------------------------------- */
 

@@ -85,7 +85,7 @@ static void run_twice(const struct run_options *options)
 
     sim_mail_run(options, &one);
     sim_mail_run(options, &two);
-    if (one.trace == two.trace)
+    if (one.trace == two.trace || one.is_real)
         return;
     fprintf(stderr, "sim_mail: seed %llu: two runs differ: trace %016llx and %016llx\n",
             (unsigned long long)options->seed, (unsigned long long)one.trace,
@@ -99,6 +99,8 @@ static void add(struct run_result *sum, const struct run_result *one)
     sum->accepted += one->accepted;
     sum->delivered += one->delivered;
     sum->bounced += one->bounced;
+    sum->tls_in += one->tls_in;
+    sum->tls_out += one->tls_out;
     sum->deaths += one->deaths;
     sum->checkpoints += one->checkpoints;
     sum->compacted_bytes += one->compacted_bytes;
@@ -123,10 +125,12 @@ static void run_seeds(const struct arguments *a)
     }
     printf(
         "%llu seeds in %.1f s: %llu steps, %llu crashes; messages: %llu accepted; recipients: %llu "
-        "delivered, %llu bounced; spool: %llu checkpoints, %llu segments recycled, %llu bytes moved\n",
+        "delivered, %llu bounced; encrypted: %llu in, %llu out; spool: %llu checkpoints, %llu segments "
+        "recycled, %llu bytes moved\n",
         (unsigned long long)done, now_s() - begin, (unsigned long long)sum.steps,
         (unsigned long long)sum.deaths, (unsigned long long)sum.accepted,
         (unsigned long long)sum.delivered, (unsigned long long)sum.bounced,
+        (unsigned long long)sum.tls_in, (unsigned long long)sum.tls_out,
         (unsigned long long)sum.checkpoints, (unsigned long long)sum.recycled,
         (unsigned long long)sum.compacted_bytes);
 }

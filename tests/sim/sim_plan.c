@@ -162,6 +162,10 @@ static void choose_messages(struct world *w, bool tiny)
             c->count = MESSAGES_MAX - c->first;
         c->pipelined = rand_chance(r, 1, 2);
         c->helo = rand_chance(r, 1, 8);
+        c->tls = p->tls == SIM_TLS_OFF ? CLIENT_CLEAR : (uint8_t)rand_below(r, 3);
+        if (c->helo && c->tls == CLIENT_STARTTLS)
+            c->tls = CLIENT_CLEAR;
+        c->inject = rand_chance(r, 1, 4) ? 5000 : 0;
         c->chunk = (uint32_t)PICK(r, 1 + rand_below(r, 100), 4096, 60000);
         c->vanish = rand_chance(r, 1, 4) ? 3000 : 0;
         c->stall = rand_chance(r, 1, 6) ? 2000 : 0;
@@ -199,6 +203,8 @@ static void choose_sinks(struct rand *r, struct sink_weather *s)
         s->permanent = some(r, 1000);
     if (rand_chance(r, 1, 4))
         s->lost = some(r, 2000);
+    if (rand_chance(r, 1, 3))
+        s->tls = some(r, 4000);
 }
 
 static void choose_weather(struct world *w)
@@ -260,9 +266,13 @@ static void write_retry(struct plan *p, struct rand *r)
                      (unsigned long long)(p->expire_ms / SECOND), (unsigned)PICK(r, 0, 10, 50));
 }
 
-static void write_route(struct plan *p, struct rand *r, const char *pattern, const char *to)
+/* tls NULL: as it comes. */
+static void write_route(struct plan *p, struct rand *r, const char *pattern, const char *to,
+                        const char *tls)
 {
     (void)buf_printf(&p->conf, "route \"%s\" { to = %s", pattern, to);
+    if (tls != NULL)
+        (void)buf_printf(&p->conf, "  tls = %s", tls);
     if (rand_chance(r, 1, 3))
         (void)buf_printf(&p->conf, "  connections = %u", (unsigned)PICK(r, 1, 2, 5));
     if (rand_chance(r, 1, 4))
@@ -296,6 +306,10 @@ static void write_limits(struct plan *p, struct rand *r, bool tiny)
     (void)buf_append_str(&p->conf, "}\n");
 }
 
+static const char with_tls[] =
+    "tls { certificate = {\"/etc/certificate\"}  key = {\"/etc/key\"} }\n"
+    "listener \"mxs\" { address = {\"10.0.0.1:465\"} role = mx  tls = implicit }\n";
+
 static void write_conf(struct plan *p, struct rand *r, bool tiny)
 {
     static const char fixed[] = "hostname = \"mx.sim.test\"\n"
@@ -311,10 +325,14 @@ static void write_conf(struct plan *p, struct rand *r, bool tiny)
     (void)buf_append_str(&p->conf, fixed);
     (void)buf_printf(&p->conf, "spool_segment = \"%lluK\"\n",
                      (unsigned long long)(p->segment / KIB));
-    write_route(p, r, "a.test", "\"smtp://10.0.1.1:2525\"");
-    write_route(p, r, "b.test", "{\"smtp://10.0.1.9:2525\", \"smtp://10.0.1.2:2525\"}");
-    write_route(p, r, "back.test", "\"smtp://10.0.1.3:2525\"");
-    write_route(p, r, "*", "\"mx\"");
+    if (p->tls != SIM_TLS_OFF)
+        (void)buf_append_str(&p->conf, with_tls);
+    write_route(p, r, "a.test", "\"smtp://10.0.1.1:2525\"", p->encrypts ? "encrypt" : NULL);
+    write_route(p, r, "b.test", "{\"smtp://10.0.1.9:2525\", \"smtp://10.0.1.2:2525\"}",
+                rand_chance(r, 1, 4) ? "none" : NULL);
+    write_route(p, r, "back.test", "\"smtp://10.0.1.3:2525\"",
+                rand_chance(r, 1, 4) ? "opportunistic" : NULL);
+    write_route(p, r, "*", "\"mx\"", NULL);
     write_retry(p, r);
     write_limits(p, r, tiny);
 }
@@ -327,6 +345,11 @@ void plan_make(struct world *w)
 
     buf_init(&p->conf, 0);
     choose_weather(w);
+    if (rand_chance(r, 1, 2))
+        p->tls = SIM_TLS_NULL;
+    if (w->seed % 25 == 0) /* they are slow */
+        p->tls = w->seed % 50 == 0 ? SIM_TLS_HEAVY : SIM_TLS_REAL;
+    p->encrypts = p->tls != SIM_TLS_OFF && rand_chance(r, 1, 3);
     tiny = p->weather.recv_buffer_len < TINY || p->weather.link_buffer_len < TINY;
     p->shards = 1 + (unsigned)rand_below(r, SHARDS_MAX);
     p->segment = PICK(r, 256, 256, 512, 1024) * KIB;
@@ -371,7 +394,7 @@ void plan_make_fixed(struct world *w)
         "listener \"mx\" { address = {\"10.0.0.1:25\"} }\n"
         "domain \"box.test\" { to = \"maildir:/mail/%d/%u\" }\n"
         "domain \"void.test\" { to = \"discard\" }\n"
-        "route \"a.test\" { to = \"smtp://10.0.1.1:2525\" }\n"
+        "route \"a.test\" { to = \"smtp://10.0.1.1:2525\" tls = encrypt }\n"
         "route \"b.test\" { to = {\"smtp://10.0.1.9:2525\", \"smtp://10.0.1.2:2525\"} }\n"
         "route \"back.test\" { to = \"smtp://10.0.1.3:2525\" }\n"
         "retry { intervals = {\"5s\"}  expire = \"20s\"  jitter = 0 }\n"
@@ -380,6 +403,8 @@ void plan_make_fixed(struct world *w)
 
     *p = (struct plan){.shards = 2,
                        .segment = 256 * KIB,
+                       .tls = SIM_TLS_NULL,
+                       .encrypts = true,
                        .calm = true,
                        .expire_ms = 20 * SECOND,
                        .interval_max_ms = 5 * SECOND,
@@ -393,12 +418,14 @@ void plan_make_fixed(struct world *w)
                                         .extent_slots = 2,
                                         .extent_slot_len = 16 * KIB};
     (void)buf_append_str(&p->conf, conf);
+    (void)buf_append_str(&p->conf, with_tls);
     add_fixed(w, 600, (enum fate[]){FATE_TAKE, FATE_MAILDIR}, 2);
     add_fixed(w, 0, (enum fate[]){FATE_LATER, FATE_REFUSE}, 2);
     add_fixed(w, 90 * KIB, (enum fate[]){FATE_TAKE, FATE_NOWHERE, FATE_MAILDIR}, 3);
     add_fixed(w, 300, (enum fate[]){FATE_NEVER, FATE_DISCARD}, 2);
     p->clients[0] = (struct client_plan){.first = 0, .count = 2, .pipelined = true, .chunk = 4096};
-    p->clients[1] = (struct client_plan){.first = 2, .count = 2, .chunk = 60000};
+    p->clients[1] =
+        (struct client_plan){.first = 2, .count = 2, .chunk = 60000, .tls = CLIENT_STARTTLS};
 }
 
 void plan_finish(struct plan *p)

@@ -1,7 +1,7 @@
 /*
  * sim_sink: next hops, each on a machine of its own. They are strict about how they are spoken to, and
  * not about how they answer: late, never, with a refusal at any place, or not even with a reply. What
- * they take they hand to the model, octet for octet.
+ * they take they hand to the model, octet for octet. Some offer STARTTLS, and then do not keep it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +15,7 @@ struct sink {
     struct station station;
     struct sinks *all;
     struct net_listener listeners[2]; /* ports 25 and 2525 */
-    bool pipelining, eightbit, size, helo_only;
+    bool pipelining, eightbit, size, helo_only, starttls;
     uint64_t outage_until_ms;
     uint64_t connections;
 };
@@ -37,10 +37,13 @@ struct session {
     bool waiting;             /* for the timer: input is left alone */
     bool over;                /* the timer ends the connection */
     bool greeted, mail, lone_dot;
-    struct buf late;   /* the reply that the timer sends */
-    struct buf sender; /* of the transaction */
-    struct buf rcpts;  /* admitted, each with LF */
-    struct buf text;   /* undone */
+    bool by_route;                        /* came to port 2525 */
+    bool asked, start_tls, was_encrypted; /* STARTTLS; it is granted; it went well */
+    bool deaf;                            /* it has said yes to it and does not mean it */
+    struct buf late;                      /* the reply that the timer sends */
+    struct buf sender;                    /* of the transaction */
+    struct buf rcpts;                     /* admitted, each with LF */
+    struct buf text;                      /* undone */
 };
 
 static void session_step(struct session *s);
@@ -63,8 +66,14 @@ static const struct sink_weather *weather(const struct session *s)
 
 /* ---- ending -------------------------------------------------------------------------------- */
 
+static bool is_encrypted(const struct session *s)
+{
+    return s->conn.tls_state == NET_CONN_TLS_ACTIVE;
+}
+
 static void session_free(struct session *s)
 {
+    world_of(s)->tls_broken += s->asked && !s->was_encrypted;
     wheel_cancel(&s->sink->station.wheel, &s->timer);
     list_remove(&s->node);
     buf_finish(&s->late);
@@ -202,6 +211,7 @@ static void end_of_data(struct session *s)
         }
     } else {
         take_all(s, true);
+        world_of(s)->tls_out += is_encrypted(s);
         if (!say(s, "250 2.0.0 taken\r\n"))
             excuse_all(s);
     }
@@ -246,9 +256,10 @@ static void ehlo(struct session *s, bool extended)
     }
     s->greeted = true;
     transaction_reset(s);
-    (void)snprintf(reply, sizeof(reply), "%ssink.test\r\n%s%s%s250 ENHANCEDSTATUSCODES\r\n", "250-",
-                   k->pipelining ? "250-PIPELINING\r\n" : "", k->eightbit ? "250-8BITMIME\r\n" : "",
-                   k->size ? "250-SIZE 10000000\r\n" : "");
+    (void)snprintf(reply, sizeof(reply), "%ssink.test\r\n%s%s%s%s250 ENHANCEDSTATUSCODES\r\n",
+                   "250-", k->pipelining ? "250-PIPELINING\r\n" : "",
+                   k->eightbit ? "250-8BITMIME\r\n" : "", k->size ? "250-SIZE 10000000\r\n" : "",
+                   k->starttls && !is_encrypted(s) ? "250-STARTTLS\r\n" : "");
     (void)say(s, extended ? reply : "250 sink.test\r\n");
 }
 
@@ -261,9 +272,45 @@ static struct slice path_of(const struct session *s, struct slice line)
     return slice_of(line.data + open + 1, (size_t)(close - open) - 1);
 }
 
+/* a.test's host, by its route. */
+static bool must_encrypt(const struct session *s)
+{
+    return world_of(s)->plan.encrypts && s->sink == &s->sink->all->list[0];
+}
+
+/* What goes wrong with TLS in this world: refused, hung up, no handshake, plaintext behind the reply. */
+static void starttls_breaks(struct session *s)
+{
+    switch (rand_below(&world_of(s)->rand, 4)) {
+    case 0: (void)say(s, "454 4.7.0 not now\r\n"); return;
+    case 1: session_drop(s); return;
+    case 2: (void)say(s, "220 2.0.0 go ahead\r\n"); break;
+    default: (void)say(s, "220 2.0.0 go ahead\r\n250 2.0.0 injected\r\n"); break;
+    }
+    s->deaf = true; /* it would hear a handshake */
+    if (s->waiting || s->state == ENDING)
+        return;
+    s->over = true;
+    wait_for(s, rand_chance(&world_of(s)->rand, 1, 2) ? STALL_MS : 1000);
+}
+
+static void starttls(struct session *s)
+{
+    WORLD_CHECK(world_of(s), s->sink->starttls && !s->asked && !s->mail,
+                "P8: STARTTLS out of order");
+    WORLD_CHECK(world_of(s), net_conn_input(&s->conn).len == 0, "P8: pipelined behind STARTTLS");
+    s->asked = true;
+    if (strikes(s, weather(s)->tls))
+        starttls_breaks(s);
+    else
+        s->start_tls = say(s, "220 2.0.0 go ahead\r\n");
+}
+
 static void mail(struct session *s, struct slice line)
 {
     WORLD_CHECK(world_of(s), s->greeted && !s->mail, "P8: MAIL out of order");
+    WORLD_CHECK(world_of(s), is_encrypted(s) || !s->by_route || !must_encrypt(s),
+                "mail in the clear where the route says encrypt");
     if (strikes(s, weather(s)->temporary)) {
         (void)say(s, "451 4.7.1 not from you now\r\n");
         return;
@@ -369,6 +416,8 @@ static void command(struct session *s, struct slice line)
         rcpt(s, line);
     } else if (slice_equal_nocase(line, SLICE_LITERAL("DATA"))) {
         data(s);
+    } else if (slice_equal_nocase(line, SLICE_LITERAL("STARTTLS"))) {
+        starttls(s);
     } else if (slice_equal_nocase(line, SLICE_LITERAL("RSET"))) {
         transaction_reset(s);
         (void)say(s, "250 2.0.0 forgotten\r\n");
@@ -401,9 +450,22 @@ static bool take_command(struct session *s)
     return true;
 }
 
+/* False: the handshake has yet to end. */
+static bool handshake_is_over(struct session *s)
+{
+    if (s->start_tls) { /* the reply is in the out buffer */
+        s->start_tls = s->greeted = false;
+        net_conn_start_tls(&s->conn, tls_accept(world_of(s)->tls.sink), NULL);
+    }
+    s->was_encrypted |= is_encrypted(s);
+    return s->conn.tls_state != NET_CONN_TLS_HANDSHAKE;
+}
+
 static void session_step(struct session *s)
 {
-    while (s->state != ENDING && !s->waiting) {
+    while (s->state != ENDING && !s->waiting && !s->deaf && s->conn.error == 0) {
+        if (!handshake_is_over(s))
+            return;
         if (!(s->state == IN_DATA ? take_data(s) : take_command(s)))
             break;
     }
@@ -458,6 +520,7 @@ static void sink_accepted(struct net_listener *l, int fd)
     buf_init(&s->sender, 0);
     buf_init(&s->rcpts, 0);
     buf_init(&s->text, 0);
+    s->by_route = l == &k->listeners[1];
     net_conn_init(&s->conn, k->station.io, fd, session_ready, session_closed);
     greet(s);
 }
@@ -475,6 +538,13 @@ static void sink_start(struct sinks *all, struct sink *k, unsigned number)
     k->eightbit = rand_chance(r, 3, 4);
     k->size = rand_chance(r, 1, 2);
     k->helo_only = rand_chance(r, 1, 8);
+    if (all->world->plan.tls != SIM_TLS_OFF)
+        k->starttls = rand_chance(r, 3, 4);
+    if (all->world->plan.encrypts
+        && number == 0) { /* what must be encrypted gets there in the end */
+        k->starttls = true;
+        k->helo_only = false;
+    }
     k->pipelining &= !k->helo_only;
     for (unsigned i = 0; i < ARRAY_LEN(ports); i++) {
         struct io_addr addr;

@@ -156,17 +156,20 @@ static unsigned open_all(struct world *w)
 /* As main_serve.c does, before anything is opened. False: no descriptors. */
 static bool bind_all(struct world *w)
 {
-    const struct conf_listener *l = &w->conf->listeners[0];
-    struct io_addr addr;
     bool ok = true;
 
-    io_addr_from_ip(&l->address.items[0].ip, l->address.items[0].port, &addr);
+    ASSERT(w->conf->listener_count <= LISTENERS_MAX);
     for (unsigned i = 0; i < w->mx.group.count; i++) {
         struct mx_shard *s = &w->mx.shards[i];
-        s->listener = io_listen(s->io, &addr, IO_LISTEN_REUSEPORT, 64);
-        WORLD_CHECK(w, s->listener >= 0 || s->listener == -EMFILE, "cannot listen: %d",
-                    s->listener);
-        ok &= s->listener >= 0;
+        for (size_t l = 0; l < w->conf->listener_count; l++) {
+            const struct conf_address *at = &w->conf->listeners[l].address.items[0];
+            struct io_addr addr;
+            io_addr_from_ip(&at->ip, at->port, &addr);
+            s->listeners[l] = io_listen(s->io, &addr, IO_LISTEN_REUSEPORT, 64);
+            WORLD_CHECK(w, s->listeners[l] >= 0 || s->listeners[l] == -EMFILE, "cannot listen: %d",
+                        s->listeners[l]);
+            ok &= s->listeners[l] >= 0;
+        }
     }
     return ok;
 }
@@ -174,8 +177,10 @@ static bool bind_all(struct world *w)
 static void unbind_all(struct world *w)
 {
     for (unsigned i = 0; i < w->mx.group.count; i++) {
-        if (w->mx.shards[i].listener >= 0)
-            io_close_now(w->mx.shards[i].io, w->mx.shards[i].listener);
+        for (size_t l = 0; l < w->conf->listener_count; l++) {
+            if (w->mx.shards[i].listeners[l] >= 0)
+                io_close_now(w->mx.shards[i].io, w->mx.shards[i].listeners[l]);
+        }
     }
 }
 
@@ -183,7 +188,8 @@ static void begin_all(struct world *w)
 {
     for (unsigned i = 0; i < w->mx.group.count; i++) {
         struct mx_shard *s = &w->mx.shards[i];
-        shard_listen(s->shard, s->listener, 0);
+        for (size_t l = 0; l < w->conf->listener_count; l++)
+            shard_listen(s->shard, s->listeners[l], l);
         shard_start(s->shard);
         s->deadline_ms = shard_asleep(s->shard, shard_pass(s->shard));
         sim_io_set_context(s->io, &s->actor);
@@ -233,12 +239,13 @@ void mx_boot(struct world *w)
         count = w->plan.shards;
     server_shared_init(&mx->shared, w->conf);
     mx->helpers = work_pool_create("helpers", 0, JOBS_MAX);
-    mx->group = (struct shard_group){.settings.conf = w->conf,
-                                     .shared = &mx->shared,
-                                     .count = count,
-                                     .compute = mx->helpers,
-                                     .patient = mx->helpers,
-                                     .shards = mx->table};
+    mx->group = (struct shard_group){
+        .settings = {.conf = w->conf, .tls = w->tls.listeners, .client = w->tls.mx_client},
+        .shared = &mx->shared,
+        .count = count,
+        .compute = mx->helpers,
+        .patient = mx->helpers,
+        .shards = mx->table};
     for (unsigned i = 0; i < count; i++)
         shard_prepare(w, i);
     doomed = doom(w);
