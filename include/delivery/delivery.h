@@ -97,7 +97,7 @@ struct delivery_counters {
     uint64_t tls_dane, tls_sts, tls_ca; /* of tls_sessions: verified by */
     uint64_t tls_failed;                /* STARTTLS refused, handshakes that failed */
     uint64_t tls_fallbacks;             /* sessions in the clear where TLS had failed */
-    uint64_t tls_refused;               /* hosts, domains, sessions: without TLS as it is required */
+    uint64_t tls_refused; /* hosts, domains, sessions: without TLS as it is required */
 };
 
 struct delivery_options {

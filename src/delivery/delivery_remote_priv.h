@@ -181,8 +181,9 @@ struct delivery_smtp {
     struct delivery_plan *plan;
     struct delivery_tls_facts tls;
     bool in_clear;     /* no STARTTLS any more */
+    bool watching;     /* the certificate is checked, though the plan does without */
     bool fell_back;    /* for TLS has failed with this host */
-    bool retry_plain;  /* the attempt has ended because of TLS: the next one is in the clear */
+    bool retry;        /* the attempt has ended because of TLS: the next one asks for less */
     uint8_t result;    /* enum report_result */
     uint64_t reported; /* a hash of the domain whose policy was reported about last; 0: none */
     uint64_t tls_full_ms;

@@ -211,7 +211,7 @@ void delivery_site_ended(struct delivery_site *s, struct delivery_smtp *c,
         if (why != NULL) {
             s->d->counters.connections_failed++;
             note_reason(s, why);
-            if (!c->retry_plain) /* it is tried again at once, in the clear */
+            if (!c->retry) /* it is tried again at once, and asked for less */
                 mark_failed(s, c);
         }
     } else {

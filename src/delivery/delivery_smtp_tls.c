@@ -6,6 +6,9 @@
  * noted as broken (delivery_tls_memory.c), and the next attempt, which follows at once, is in the clear.
  * Nobody who can make TLS fail on the way could not as well have taken STARTTLS out of the peer's
  * answer. Where it does not, the address has failed, the next is tried, and the mail waits.
+ *
+ * An MTA-STS policy in testing mode is watched: the certificate is checked as if the policy were enforced,
+ * and if it does not hold, that is reported, noted, and the next attempt, at once, does without the check.
  */
 #include <stdio.h>
 
@@ -42,12 +45,20 @@ static uint16_t port_of(const struct delivery_smtp *c)
 
 void delivery_smtp_tls_init(struct delivery_smtp *c, struct delivery_plan *plan)
 {
+    struct delivery_tls_memory *memory = &c->d->tls_memory;
+    enum report_result known = REPORT_SUCCESS;
+
     c->plan = delivery_plan_hold(plan);
     c->in_clear = plan->level == DELIVERY_LEVEL_PLAIN && !is_implicit(c);
-    c->result = REPORT_SUCCESS;
     if (plan->level == DELIVERY_LEVEL_MAY && plain_is_fine(c)
-        && delivery_tls_is_broken(&c->d->tls_memory, plan->host, port_of(c), now_of(c)))
+        && delivery_tls_noted(memory, DELIVERY_TLS_BROKEN, plan->host, port_of(c), now_of(c), NULL))
         c->in_clear = c->fell_back = true;
+    if (plan->testing && plan->allowed)
+        c->watching = !delivery_tls_noted(memory, DELIVERY_TLS_UNVERIFIED, plan->host, port_of(c),
+                                          now_of(c), &known);
+    else if (plan->testing)
+        known = REPORT_VALIDATION_FAILURE; /* the policy does not name the host */
+    c->result = (uint8_t)known;
 }
 
 /* ---- when it fails --------------------------------------------------------------------------- */
@@ -95,7 +106,7 @@ static void log_failed(const struct delivery_smtp *c, const char *reason)
     log_begin(&r, LOG_INFO, "tls-failed");
     log_str(&r, "remote", name);
     log_str(&r, "reason", reason);
-    log_str(&r, "then", c->retry_plain ? "plaintext" : plain_is_fine(c) ? "goes-on" : "waits");
+    log_str(&r, "then", plain_is_fine(c) ? "goes-on" : "waits");
     log_end(&r);
 }
 
@@ -119,9 +130,10 @@ static void tls_failed(struct delivery_smtp *c, enum report_result result, const
     delivery_smtp_name(c, name);
     if (plain_is_fine(c)) {
         delivery_reason_set(why, 7, detail, "%s: %s", name, words);
-        delivery_tls_set_broken(&c->d->tls_memory, c->plan->host, port_of(c), now_of(c));
+        delivery_tls_note(&c->d->tls_memory, DELIVERY_TLS_BROKEN, c->plan->host, port_of(c),
+                          now_of(c), result);
         c->in_clear = c->fell_back = true;
-        c->retry_plain = session_over;
+        c->retry = session_over;
     } else {
         delivery_reason_set(why, 7, detail, "TLS is required%s, but %s: %s",
                             delivery_by_words((enum delivery_by)c->plan->by), name, words);
@@ -137,6 +149,21 @@ static void tls_failed(struct delivery_smtp *c, enum report_result result, const
     delivery_tls_report(c, delivery_site_waiting(c->site), words);
     doubt_policy(c);
     log_failed(c, words);
+}
+
+/* The check of a policy that is only watched has failed. */
+static void watch_failed(struct delivery_smtp *c, enum report_result result, const char *words,
+                         struct delivery_reason *why)
+{
+    char name[DELIVERY_REMOTE_NAME];
+
+    delivery_smtp_name(c, name);
+    delivery_reason_set(why, 7, detail_failed, "%s: %s", name, words);
+    delivery_tls_note(&c->d->tls_memory, DELIVERY_TLS_UNVERIFIED, c->plan->host, port_of(c),
+                      now_of(c), result);
+    c->retry = true;
+    c->d->counters.tls_failed++;
+    log_failed(c, words); /* who reports is the next attempt */
 }
 
 /* ---- before ---------------------------------------------------------------------------------- */
@@ -195,10 +222,10 @@ bool delivery_smtp_tls_lost(struct delivery_smtp *c, struct delivery_reason *why
     bool asked = f->stage == SMTP_STAGE_STARTTLS || f->stage == SMTP_STAGE_SECURE;
 
     /* A peer may find fault with the handshake only after we have seen its end. */
-    if (c->greeted || f->code != 0 || c->cut || !(asked || c->smtp.tls_active))
+    if (c->greeted || c->cut || !(asked || (c->smtp.tls_active && f->code == 0)))
         return false;
     tls_failed(c, REPORT_VALIDATION_FAILURE,
-               f->protocol  ? "what came after STARTTLS was not TLS"
+               f->protocol  ? "it does not speak SMTP around STARTTLS"
                : c->expired ? "timeout at the beginning of TLS"
                : net_conn_tls_error(&c->net) != NULL
                    ? net_conn_tls_error(&c->net)
@@ -214,9 +241,9 @@ void delivery_smtp_tls_begin(struct delivery_smtp *c)
     const struct delivery_plan *plan = c->plan;
     const struct slice names[2] = {plan->base.len > 0 ? plan->base : plan->host, plan->host};
     const struct tls_connect_options options = {
-        .check = plan->level == DELIVERY_LEVEL_DANE     ? TLS_CHECK_DANE
-                 : plan->level == DELIVERY_LEVEL_VERIFY ? TLS_CHECK_NAME
-                                                        : TLS_CHECK_NONE,
+        .check = plan->level == DELIVERY_LEVEL_DANE                    ? TLS_CHECK_DANE
+                 : plan->level == DELIVERY_LEVEL_VERIFY || c->watching ? TLS_CHECK_NAME
+                                                                       : TLS_CHECK_NONE,
         .sni = plan->base,
         .names = names,
         .name_count = slice_equal_nocase(names[0], names[1]) ? 1 : 2,
@@ -268,15 +295,12 @@ enum delivery_tls_step delivery_smtp_tls_step(struct delivery_smtp *c, struct de
 {
     char words[DELIVERY_TEXT_MAX];
     struct tls *t = net_conn_tls(&c->net);
+    enum tls_failure failure = TLS_FAILURE_NONE;
     struct tls_facts facts;
 
     if (c->net.tls_state == NET_CONN_TLS_ACTIVE && c->net.error == 0) {
         tls_facts(t, &facts);
         if (c->plan->level < DELIVERY_LEVEL_VERIFY || facts.verified) {
-            /* A policy in testing mode is not enforced, but its domain wants to know (RFC 8461 5.1). */
-            if (c->plan->testing)
-                c->result = (uint8_t)(c->plan->allowed ? result_of(tls_failure_of(t))
-                                                       : REPORT_VALIDATION_FAILURE);
             take_facts(c, &facts);
             return DELIVERY_TLS_DONE;
         }
@@ -284,12 +308,15 @@ enum delivery_tls_step delivery_smtp_tls_step(struct delivery_smtp *c, struct de
     if (c->net.error == 0 && !c->net.eof && !c->expired
         && c->net.tls_state == NET_CONN_TLS_HANDSHAKE)
         return DELIVERY_TLS_WAIT;
-    tls_failed(c,
-               t != NULL && c->net.tls_state == NET_CONN_TLS_FAILED
-                       && tls_failure_of(t) != TLS_FAILURE_NONE
-                   ? result_of(tls_failure_of(t))
-                   : REPORT_VALIDATION_FAILURE,
-               failure_words(c, words, sizeof(words)), detail_failed, true, why);
+    if (t != NULL && c->net.tls_state == NET_CONN_TLS_FAILED)
+        failure = tls_failure_of(t);
+    if (failure == TLS_FAILURE_NONE)
+        failure = TLS_FAILURE_HANDSHAKE;
+    if (c->watching && failure > TLS_FAILURE_HANDSHAKE)
+        watch_failed(c, result_of(failure), failure_words(c, words, sizeof(words)), why);
+    else
+        tls_failed(c, result_of(failure), failure_words(c, words, sizeof(words)), detail_failed,
+                   true, why);
     return DELIVERY_TLS_FAILED;
 }
 

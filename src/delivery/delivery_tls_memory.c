@@ -11,7 +11,8 @@
 struct known {
     struct hash_node by_key;
     struct list by_use;
-    uint64_t broken_until_ms;
+    uint64_t noted_until_ms[DELIVERY_TLS_NOTES];
+    enum report_result noted_result[DELIVERY_TLS_NOTES];
     uint64_t full_ms;     /* when the certificate was last seen */
     uint64_t fingerprint; /* of the plan that the session was made under */
     struct tls_resumption *resumption;
@@ -90,18 +91,26 @@ void delivery_tls_memory_finish(struct delivery_tls_memory *m)
     hash_table_finish(&m->table);
 }
 
-bool delivery_tls_is_broken(struct delivery_tls_memory *m, struct slice host, uint16_t port,
-                            uint64_t now_ms)
+bool delivery_tls_noted(struct delivery_tls_memory *m, enum delivery_tls_note note,
+                        struct slice host, uint16_t port, uint64_t now_ms,
+                        enum report_result *out_result)
 {
     const struct known *k = find(m, host, port);
 
-    return k != NULL && k->broken_until_ms > now_ms;
+    if (k == NULL || k->noted_until_ms[note] <= now_ms)
+        return false;
+    if (out_result != NULL)
+        *out_result = k->noted_result[note];
+    return true;
 }
 
-void delivery_tls_set_broken(struct delivery_tls_memory *m, struct slice host, uint16_t port,
-                             uint64_t now_ms)
+void delivery_tls_note(struct delivery_tls_memory *m, enum delivery_tls_note note,
+                       struct slice host, uint16_t port, uint64_t now_ms, enum report_result result)
 {
-    get(m, host, port)->broken_until_ms = now_ms + DELIVERY_TLS_BROKEN_MS;
+    struct known *k = get(m, host, port);
+
+    k->noted_until_ms[note] = now_ms + DELIVERY_TLS_NOTE_MS;
+    k->noted_result[note] = result;
 }
 
 struct tls_resumption *delivery_tls_recall(struct delivery_tls_memory *m,

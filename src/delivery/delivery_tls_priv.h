@@ -22,7 +22,7 @@
 struct delivery_reason;
 
 enum delivery_tls_times {
-    DELIVERY_TLS_BROKEN_MS = 3600 * 1000, /* a host whose TLS failed is spoken to in the clear */
+    DELIVERY_TLS_NOTE_MS = 3600 * 1000,       /* what has failed is not tried again */
     DELIVERY_TLS_RESUME_MS = 2 * 3600 * 1000, /* what a full handshake has shown is believed */
     DELIVERY_TLS_KNOWN_MAX = 2048,            /* hosts that something is remembered about */
 };
@@ -116,10 +116,18 @@ struct delivery_tls_memory {
 };
 void delivery_tls_memory_init(struct delivery_tls_memory *m);
 void delivery_tls_memory_finish(struct delivery_tls_memory *m);
-bool delivery_tls_is_broken(struct delivery_tls_memory *m, struct slice host, uint16_t port,
-                            uint64_t now_ms);
-void delivery_tls_set_broken(struct delivery_tls_memory *m, struct slice host, uint16_t port,
-                             uint64_t now_ms);
+enum delivery_tls_note {
+    DELIVERY_TLS_BROKEN,     /* TLS does not work */
+    DELIVERY_TLS_UNVERIFIED, /* it does, but what an MTA-STS policy in testing mode asks is not met */
+    DELIVERY_TLS_NOTES
+};
+/* Was this noted within the last hour? `out_result`: what was noted with it; may be NULL. */
+bool delivery_tls_noted(struct delivery_tls_memory *m, enum delivery_tls_note note,
+                        struct slice host, uint16_t port, uint64_t now_ms,
+                        enum report_result *out_result);
+void delivery_tls_note(struct delivery_tls_memory *m, enum delivery_tls_note note,
+                       struct slice host, uint16_t port, uint64_t now_ms,
+                       enum report_result result);
 /* What to resume with, or NULL; the memory's own. *out_full_ms: when the certificate was last seen, in the
  * handshake that it all goes back to; a chain of resumptions does not make that younger. */
 struct tls_resumption *delivery_tls_recall(struct delivery_tls_memory *m,

@@ -8,6 +8,9 @@
 #include "base_mem.h"
 #include "sasl_server.h"
 #include "smtp_dot.h"
+#include "tls.h"
+
+static void session_greet(struct wheel_timer *timer);
 
 struct peer_session {
     struct net_conn net;
@@ -20,6 +23,8 @@ struct peer_session {
     bool logged_in;
     struct sasl_server sasl;
     bool silent; /* says and does nothing more */
+    bool asked;  /* STARTTLS */
+    bool secured;
     unsigned messages;
     unsigned taken; /* recipients of this transaction */
     struct smtp_dot dot;
@@ -30,6 +35,8 @@ static const char *const usual[PEER_STAGE_COUNT] = {
     [PEER_EHLO] = "250-peer.example\r\n250-PIPELINING\r\n250-SIZE 50000000\r\n250 8BITMIME",
     [PEER_HELO] = "250 peer.example",
     [PEER_AUTH] = "235 2.7.0 In",
+    [PEER_STARTTLS] = "220 2.0.0 Go ahead",
+    [PEER_TLS_EHLO] = "250-peer.example\r\n250-PIPELINING\r\n250 8BITMIME",
     [PEER_MAIL] = "250 2.1.0 Sender ok",
     [PEER_RCPT] = "250 2.1.5 Recipient ok",
     [PEER_DATA] = "354 Go on",
@@ -43,6 +50,10 @@ static const char *reply_at(const struct peer_session *s, enum peer_stage stage)
     const struct peer_script *script = &s->peer->script;
     const char *text = script->at[stage];
 
+    if (stage == PEER_EHLO && text == NULL && script->tls != NULL && !script->implicit)
+        return "250-peer.example\r\n250-STARTTLS\r\n250-PIPELINING\r\n250 8BITMIME";
+    if (stage == PEER_TLS_EHLO && text == NULL && script->require_tls)
+        return "250-peer.example\r\n250-REQUIRETLS\r\n250 8BITMIME";
     if (stage == PEER_EHLO && text == NULL && script->no_pipelining)
         return "250-peer.example\r\n250 8BITMIME";
     if (stage == PEER_MAIL && text == NULL && script->mechanisms != NULL && !s->logged_in)
@@ -79,8 +90,10 @@ static void say_ehlo(struct peer_session *s)
 {
     char text[256];
 
-    if (s->peer->script.mechanisms == NULL || s->peer->script.at[PEER_EHLO] != NULL) {
-        say(s, reply_at(s, PEER_EHLO));
+    bool offers_tls = s->peer->script.tls != NULL && !s->peer->script.implicit && !s->secured;
+
+    if (s->peer->script.mechanisms == NULL || s->peer->script.at[PEER_EHLO] != NULL || offers_tls) {
+        say(s, reply_at(s, s->secured ? PEER_TLS_EHLO : PEER_EHLO));
         return;
     }
     (void)snprintf(text, sizeof(text),
@@ -208,6 +221,56 @@ static void take_rcpt(struct peer_session *s, struct slice line)
     say(s, reply_at(s, PEER_RCPT));
 }
 
+static void start_tls(struct peer_session *s)
+{
+    net_conn_flush(&s->net);
+    net_conn_start_tls(&s->net, tls_accept(s->peer->script.tls), NULL);
+}
+
+static void take_starttls(struct peer_session *s)
+{
+    const char *reply = reply_at(s, PEER_STARTTLS);
+
+    s->peer->starttls++;
+    s->asked = true;
+    say(s, reply);
+    if (strncmp(reply, "220", 3) != 0)
+        return;
+    switch (s->peer->script.trick) {
+    case PEER_HONEST:
+    case PEER_CUTS_DOT: start_tls(s); return;
+    case PEER_INJECTS: say(s, "250-peer.example\r\n250 AUTH PLAIN"); return;
+    case PEER_GARBLES:
+    case PEER_HANGS_UP:
+    case PEER_GOES_DUMB: return;
+    }
+}
+
+/* What the client says behind the 220 is no command. */
+static bool play_trick(struct peer_session *s)
+{
+    enum peer_trick trick = s->peer->script.trick;
+
+    if (s->secured || trick == PEER_HONEST || trick == PEER_CUTS_DOT
+        || net_conn_input(&s->net).len == 0)
+        return false;
+    if (trick == PEER_GARBLES)
+        say(s, "HTTP/1.1 400 Bad Request");
+    s->silent = true;
+    if (trick == PEER_HANGS_UP)
+        net_conn_close(&s->net, false);
+    return true;
+}
+
+static void take_mail(struct peer_session *s, struct slice line)
+{
+    s->peer->mails++;
+    s->peer->mails_tls += s->secured;
+    s->peer->mails_require += memmem(line.data, line.len, " REQUIRETLS", 11) != NULL;
+    s->taken = 0;
+    say(s, reply_at(s, PEER_MAIL));
+}
+
 static void take_line(struct peer_session *s, struct slice line)
 {
     if (s->in_auth) {
@@ -216,12 +279,12 @@ static void take_line(struct peer_session *s, struct slice line)
         say_ehlo(s);
     } else if (slice_starts_nocase(line, SLICE_LITERAL("AUTH "))) {
         take_auth(s, line);
+    } else if (slice_equal(line, SLICE_LITERAL("STARTTLS"))) {
+        take_starttls(s);
     } else if (slice_starts_nocase(line, SLICE_LITERAL("HELO "))) {
         say(s, reply_at(s, PEER_HELO));
     } else if (slice_starts_nocase(line, SLICE_LITERAL("MAIL FROM:<"))) {
-        s->peer->mails++;
-        s->taken = 0;
-        say(s, reply_at(s, PEER_MAIL));
+        take_mail(s, line);
     } else if (slice_starts_nocase(line, SLICE_LITERAL("RCPT TO:<"))) {
         take_rcpt(s, line);
     } else if (slice_equal(line, SLICE_LITERAL("DATA"))) {
@@ -239,7 +302,8 @@ static void take_line(struct peer_session *s, struct slice line)
         s->peer->quits++;
         say(s, reply_at(s, PEER_QUIT));
     } else {
-        ck_abort_msg("unknown command: %.*s", SLICE_ARG(line));
+        ck_assert_msg(s->peer->script.expects_nonsense, "unknown command: %.*s", SLICE_ARG(line));
+        say(s, "500 5.5.1 What");
     }
 }
 
@@ -263,7 +327,7 @@ static bool take_body(struct peer_session *s)
     if (result == SMTP_DOT_END) {
         s->in_body = false;
         s->peer->dots++;
-        say(s, reply_at(s, PEER_DOT));
+        say(s, s->peer->script.trick == PEER_CUTS_DOT ? PEER_RESET : reply_at(s, PEER_DOT));
         s->messages++;
         if (s->messages > s->peer->transactions_peak)
             s->peer->transactions_peak = s->messages;
@@ -286,10 +350,31 @@ static bool take_command(struct peer_session *s)
     return true;
 }
 
+static void session_secured(struct peer_session *s)
+{
+    struct tls_facts facts;
+
+    tls_facts(net_conn_tls(&s->net), &facts);
+    s->secured = true;
+    s->peer->secured++;
+    s->peer->resumed += facts.resumed;
+    (void)snprintf(s->peer->sni, sizeof(s->peer->sni), "%.*s", SLICE_ARG(facts.sni));
+    if (s->peer->script.implicit)
+        session_greet(&s->greet);
+}
+
 static void session_ready(struct net_conn *net)
 {
     struct peer_session *s = container_of(net, struct peer_session, net);
 
+    if (net->tls_state == NET_CONN_TLS_HANDSHAKE && net->error == 0)
+        return;
+    if (net->tls_state == NET_CONN_TLS_ACTIVE && !s->secured)
+        session_secured(s);
+    if (s->asked && !s->silent && !s->in_body && play_trick(s)) {
+        net_conn_flush(net);
+        return;
+    }
     while (!s->silent && (s->in_body ? take_body(s) : take_command(s)))
         continue;
     if (net->error != 0 || net->eof) {
@@ -339,7 +424,9 @@ static void peer_accepted(struct net_listener *l, int fd)
     list_push_back(&p->sessions, &s->node);
     net_conn_init(&s->net, p->io, fd, session_ready, session_closed);
     wheel_timer_init(&s->greet, session_greet);
-    if (p->script.greet_after_ms > 0) {
+    if (p->script.implicit) {
+        start_tls(s);
+    } else if (p->script.greet_after_ms > 0) {
         wheel_set(&p->wheel, &s->greet, io_now_ms(p->io) + p->script.greet_after_ms);
         net_conn_want_input(&s->net); /* to see the client go */
     } else {

@@ -18,6 +18,8 @@ enum peer_stage {
     PEER_DOT,
     PEER_RSET,
     PEER_QUIT,
+    PEER_STARTTLS, /* with TLS only */
+    PEER_TLS_EHLO, /* EHLO under it */
     PEER_STAGE_COUNT
 };
 
@@ -25,6 +27,16 @@ enum peer_stage {
 #define PEER_STALL "(stall)" /* nothing more is said */
 #define PEER_DROP  "(drop)"  /* the connection is closed */
 #define PEER_RESET "(reset)"
+
+/* What comes behind the 220 to STARTTLS. */
+enum peer_trick {
+    PEER_HONEST,
+    PEER_INJECTS,  /* a reply in the clear, together with the 220 */
+    PEER_GARBLES,  /* bytes that are not TLS */
+    PEER_HANGS_UP, /* at the client's first bytes */
+    PEER_GOES_DUMB,
+    PEER_CUTS_DOT, /* with the reply to the final dot due, without close_notify */
+};
 
 /* Zeroed: takes everything. An address that begins with a code ("550-x@...") gets this code at RCPT. */
 struct peer_script {
@@ -40,6 +52,11 @@ struct peer_script {
      * reply at PEER_AUTH is given as soon as AUTH was said. */
     const char *mechanisms;
     const char *user, *password, *token;
+    struct tls_context *tls; /* STARTTLS is offered; NULL: it is not. The script's owner's */
+    bool implicit;           /* TLS from the first byte */
+    bool require_tls;        /* REQUIRETLS is offered, under TLS */
+    enum peer_trick trick;
+    bool expects_nonsense; /* commands that are none */
 };
 
 struct peer {
@@ -56,6 +73,9 @@ struct peer {
     char auth_line[512];                          /* the last AUTH */
     unsigned greeted, mails, dots, quits, resets; /* commands seen */
     unsigned transactions_peak;                   /* in one session */
+    unsigned starttls, secured, resumed;          /* asked for; handshakes that went well */
+    unsigned mails_tls, mails_require;            /* of mails: under TLS; with REQUIRETLS */
+    char sni[256];                                /* of the last handshake */
     struct buf body;                              /* of the last message, decoded */
 };
 

@@ -1,5 +1,7 @@
 #include "remote_world.h"
 
+#include "remote_tls.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +19,7 @@ static void home(struct world *w, struct delivery_task *t)
     r->count = t->recipient_count;
     r->at_ms = world_now_ms(w);
     r->postpone_ms = t->postpone_ms;
+    r->tls = t->tls;
     (void)snprintf(r->remote, sizeof(r->remote), "%s", t->remote);
     (void)snprintf(r->text, sizeof(r->text), "%.*s", SLICE_ARG(t->recipients[0].text));
     for (uint32_t i = 0; i < t->recipient_count && i < WORLD_RCPTS; i++) {
@@ -38,6 +41,23 @@ static void post(void *context, unsigned shard, struct delivery_task *t)
         home(w, t);
     else
         delivery_receive(w->d, t); /* the site is the other shard's; here there is one */
+}
+
+/* Counted; of the slices copies are kept. */
+static void account(void *context, const struct report_session *session)
+{
+    struct world *w = context;
+
+    w->accounts++;
+    w->account_failures += session->result != REPORT_SUCCESS;
+    w->account = *session;
+    (void)snprintf(w->account_domain, sizeof(w->account_domain), "%.*s",
+                   SLICE_ARG(session->domain));
+    (void)snprintf(w->account_policy, sizeof(w->account_policy), "%.*s",
+                   SLICE_ARG(session->policy));
+    (void)snprintf(w->account_host, sizeof(w->account_host), "%.*s", SLICE_ARG(session->mx_host));
+    (void)snprintf(w->account_reason, sizeof(w->account_reason), "%.*s",
+                   SLICE_ARG(session->reason));
 }
 
 static void recovered(void *context, struct spool_message *m)
@@ -106,8 +126,44 @@ void world_open(struct world *w, uint64_t seed, const struct sim_options *option
                                                       .shards = 2,
                                                       .seed = seed,
                                                       .post = post,
+                                                      .account = account,
                                                       .context = w});
     world_set_body(w, SLICE_LITERAL("Subject: hello\r\n\r\nA line.\r\n"));
+}
+
+void world_use_tls(struct world *w, const char *ca)
+{
+    tls_context_unref(w->client);
+    tls_context_unref(w->d->o.client_tls);
+    w->client = remote_tls_client(ca);
+    w->d->o.client_tls = tls_context_ref(w->client);
+}
+
+static void fetch(void *context, struct sts_fetch *f)
+{
+    struct world *w = context;
+    const char *why;
+
+    if (w->policy != NULL)
+        f->policy = sts_policy_parse(slice_str(w->policy), &why);
+    if (f->policy == NULL)
+        f->problem = STS_PROBLEM_WEBPKI;
+}
+
+void world_use_sts(struct world *w)
+{
+    struct buf error = {0};
+
+    w->sts = sts_create(&(struct sts_options){.io = w->io,
+                                              .wheel = &w->wheel,
+                                              .dns = w->dns,
+                                              .door = w->door,
+                                              .shards = 1,
+                                              .seed = 3,
+                                              .fetch = fetch,
+                                              .fetch_context = w});
+    ck_assert_msg(sts_open(w->sts, &error), "%.*s", SLICE_ARG(buf_slice(&error)));
+    w->d->o.sts = w->sts;
 }
 
 /* ---- time --------------------------------------------------------------------------------- */
@@ -213,8 +269,15 @@ void world_close(struct world *w)
     ck_assert_uint_eq(w->d->counters.connections_idle, 0);
     ck_assert_uint_eq(w->d->counters.tasks_waiting, 0);
     delivery_destroy(w->d, false);
+    if (w->sts != NULL) {
+        sts_stop(w->sts);
+        while (!sts_idle(w->sts))
+            world_run_ms(w, 1);
+        sts_destroy(w->sts, false);
+    }
     work_door_destroy(w->door, false);
     w->door = NULL;
+    tls_context_unref(w->client);
     spool_stop(w->spool);
     for (unsigned i = 0; i < w->peer_count; i++)
         peer_kick(&w->peers[i]);
@@ -236,6 +299,8 @@ void world_power_cut(struct world *w)
 {
     sim_machine_crash(w->machine);
     delivery_destroy(w->d, true);
+    sts_destroy(w->sts, true);
+    tls_context_unref(w->client);
     work_door_destroy(w->door, true);
     w->door = NULL;
     spool_close(w->spool, true);
@@ -398,7 +463,7 @@ uint32_t world_send_to(struct world *w, const char *const *to, const char *const
     t->origin = 1;
     t->ref = spool_pin(w->spool, w->message);
     t->size = w->message->body_len;
-    t->flags = w->message->flags;
+    t->flags = w->message->flags | w->flags;
     t->route = &w->routes[0];
     t->to = r->to;
     delivery_task_submit(w->d, t);

@@ -21,6 +21,7 @@ struct world_result {
     uint16_t enhanced[WORLD_RCPTS][3];
     char text[DELIVERY_TEXT_MAX + 1]; /* of the first recipient */
     char remote[256];
+    struct delivery_tls_facts tls;
     uint64_t postpone_ms;
     uint64_t at_ms;
 };
@@ -46,10 +47,23 @@ struct world {
     struct slice body;
     struct world_result *results;
     uint32_t sent, done;
+    uint16_t flags; /* of messages sent from now on, besides what is true of their body */
+
+    struct tls_context *client;
+    struct sts *sts;
+    const char *policy; /* what mta-sts.DOMAIN answers; NULL: the fetch fails */
+    unsigned accounts;  /* sessions told about, and the last of them */
+    unsigned account_failures;
+    struct report_session account;
+    char account_domain[256], account_policy[512], account_host[256], account_reason[512];
 };
 
 void world_open(struct world *w, uint64_t seed, const struct sim_options *options);
 /* Stops delivery, waits for it, and checks that nothing is left. */
+/* TLS towards next hops; `ca` is what is trusted (NULL: nobody). Takes no effect on what is under way. */
+void world_use_tls(struct world *w, const char *ca);
+/* Policies are looked for from now on. */
+void world_use_sts(struct world *w);
 void world_close(struct world *w);
 void world_power_cut(struct world *w); /* instead */
 

@@ -37,7 +37,7 @@ static void make_peers(struct rand *r)
         p->script.sessions_max = rand_chance(r, 1, 4) ? 2 : 0;
         if (rand_chance(r, 1, 2))
             continue;
-        p->script.at[rand_below(r, PEER_STAGE_COUNT)] =
+        p->script.at[rand_below(r, PEER_QUIT + 1)] =
             odd_replies[rand_below(r, ARRAY_LEN(odd_replies))];
         p->script.good_sessions = (unsigned)rand_below(r, 4);
         p->script.good_messages = (unsigned)rand_below(r, 3);
