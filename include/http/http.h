@@ -2,7 +2,8 @@
  * http: one HTTPS request by libcurl, from beginning to end, on the thread that calls it. That blocks, so
  * it is called on helper threads (work.h, a pool that waits for the network) and never on a shard's.
  *
- * The name in the URL is not looked up: the caller says which addresses it has, as dns told him. The
+ * The name in the URL is not looked up unless that is said: the caller says which addresses it has, as dns
+ * told him. The
  * server's certificate must be for that name and from a trusted authority. No redirect is followed, no
  * proxy and no .netrc of the environment is used, nothing is kept from one request to the next.
  */
@@ -19,6 +20,8 @@ struct http_request {
     bool plain;                      /* for peers on this machine */
     const struct ip_addr *addresses; /* of the URL's name, in the order in which they are tried */
     size_t address_count;
+    bool
+        look_up; /* instead of `addresses`: the system's resolver is asked, which may take its time */
     const char *ca;           /* PEM bundle; NULL: the system's */
     const char *content_type; /* of `body`; NULL: GET */
     struct slice body;

@@ -14,6 +14,7 @@ struct auth *auth_create(const struct auth_options *options)
     a->compute = options->compute;
     a->network = options->network;
     list_init(&a->exchanges);
+    a->tokens = auth_token_cache_create();
     a->dovecot = auth_dovecot_create(a->io, a->wheel);
     auth_dovecot_set_path(a->dovecot, a->setup->conf->auth.dovecot);
     return a;
@@ -25,6 +26,7 @@ void auth_reload(struct auth *a, struct auth_setup *setup)
 
     a->setup = auth_setup_ref(setup);
     auth_setup_unref(old);
+    auth_token_cache_clear(a->tokens);
     auth_dovecot_set_path(a->dovecot, setup->conf->auth.dovecot);
 }
 
@@ -46,6 +48,7 @@ void auth_destroy(struct auth *a, bool crashed)
     LIST_EACH_SAFE(&a->exchanges, node)
     auth_exchange_forget(container_of(node, struct auth_exchange, node));
     auth_dovecot_destroy(a->dovecot, crashed);
+    auth_token_cache_destroy(a->tokens);
     while (a->lists != NULL) {
         struct auth_list *next = a->lists->next;
 

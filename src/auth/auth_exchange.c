@@ -61,6 +61,7 @@ static void exchange_free(struct auth_exchange *x)
     x->auth->counters.working--;
     auth_setup_unref(x->setup);
     wipe_message(x);
+    mem_free(x->token);
     buf_finish(&x->challenge);
     mem_wipe(x, sizeof(*x));
     mem_free(x);
@@ -214,6 +215,7 @@ static void decide(struct auth_exchange *x, bool good, struct slice name)
     step = sasl_server_verdict(&x->sasl, good);
     if (step == SASL_CHALLENGE) { /* a token's failure is told in a challenge */
         encode_challenge(x);
+        x->failure_told = true;
         fail_late(x, AUTH_CHALLENGE);
         return;
     }
@@ -342,6 +344,80 @@ static void check_password(struct auth_exchange *x)
         ask_dovecot_password(x);
 }
 
+/* ---- tokens -------------------------------------------------------------------------------- */
+
+static void token_run(struct work_job *job)
+{
+    struct auth_exchange *x = container_of(job, struct auth_exchange, job);
+
+    auth_token_ask(x->setup, x->sasl.token, x->token);
+}
+
+static void decide_token(struct auth_exchange *x, const struct auth_token_answer *answer)
+{
+    struct slice name = auth_token_name(answer, x->sasl.user);
+    bool good = answer->result == AUTH_TOKEN_GOOD && name.len > 0;
+    struct auth_user found;
+
+    if (good && auth_users_find(x->setup->users, name, &found))
+        good = found.kind != AUTH_HASH_LOCKED;
+    decide(x, good, name);
+}
+
+static void complain_token(const struct auth_exchange *x)
+{
+    struct log_record r;
+
+    log_begin(&r, LOG_WARNING, "introspection-failed");
+    log_id(&r, "session", x->peer.session);
+    log_slice(&r, "url", x->setup->conf->auth.introspection);
+    log_str(&r, "why", x->token->error);
+    log_end(&r);
+}
+
+static void token_done(struct work_job *job)
+{
+    struct auth_exchange *x = container_of(job, struct auth_exchange, job);
+    uint64_t now_ms = io_unix_ms(x->auth->io), until_ms = now_ms + AUTH_TOKEN_CACHE_MS;
+    struct auth_token_answer *answer = x->token;
+
+    if (answer->result == AUTH_TOKEN_UNKNOWN) {
+        complain_token(x);
+        x->state = AUTH_STATE_CLIENT;
+        finish(x, AUTH_TEMPORARY);
+        return;
+    }
+    if (answer->result == AUTH_TOKEN_GOOD && answer->expires_s > 0) {
+        if (answer->expires_s <= now_ms / 1000)
+            answer->result = AUTH_TOKEN_BAD;
+        if (answer->expires_s < until_ms / 1000)
+            until_ms = answer->expires_s * 1000;
+    }
+    if (answer->result == AUTH_TOKEN_GOOD && x->setup == x->auth->setup)
+        auth_token_cache_keep(x->auth->tokens, x->sasl.token, until_ms, answer);
+    decide_token(x, answer);
+}
+
+static void check_token(struct auth_exchange *x)
+{
+    const struct auth_token_answer *kept = NULL;
+
+    if (x->setup == x->auth->setup) /* the cache is of this one */
+        kept = auth_token_cache_find(x->auth->tokens, x->sasl.token, io_unix_ms(x->auth->io));
+    if (kept != NULL) {
+        decide_token(x, kept);
+        return;
+    }
+    if (x->token == NULL)
+        x->token = mem_zalloc(sizeof(*x->token));
+    x->job.run = token_run;
+    x->job.done = token_done;
+    x->state = AUTH_STATE_TOKEN;
+    x->outcome = AUTH_WORKING;
+    if (!work_submit(x->auth->network, &x->job))
+        finish(x, AUTH_TEMPORARY);
+}
+
 /* ---- what the engine asks for -------------------------------------------------------------- */
 
 static void give_verifier(struct auth_exchange *x)
@@ -395,9 +471,17 @@ static void take_step(struct auth_exchange *x, enum sasl_step step)
         if (!user_is_banned(x))
             check_certificate(x);
         break;
-    case SASL_CHECK_TOKEN: finish(x, AUTH_TEMPORARY); break;
+    case SASL_CHECK_TOKEN:
+        if (!user_is_banned(x))
+            check_token(x);
+        break;
     case SASL_OK: succeed(x); break;
-    case SASL_REJECTED: fail_late(x, AUTH_REJECTED); break;
+    case SASL_REJECTED:
+        if (x->failure_told || sasl_mechanisms[x->sasl.mechanism].token)
+            finish(x, AUTH_REJECTED); /* it was counted, or no token was tried at all */
+        else
+            fail_late(x, AUTH_REJECTED);
+        break;
     case SASL_MALFORMED: finish(x, AUTH_MALFORMED); break;
     }
 }
@@ -596,7 +680,8 @@ void auth_end(struct auth_exchange *x)
     x->ready = NULL;
     x->peer.tls = NULL;
     x->ended = true;
-    if (x->state == AUTH_STATE_COMPUTE || x->state == AUTH_STATE_DOVECOT)
+    if (x->state == AUTH_STATE_COMPUTE || x->state == AUTH_STATE_TOKEN
+        || x->state == AUTH_STATE_DOVECOT)
         return; /* what is being checked is counted all the same */
     if (x->state != AUTH_STATE_OVER)
         log_outcome(x, x->state == AUTH_STATE_DELAY ? "rejected" : "abandoned");

@@ -72,6 +72,8 @@ static enum auth_way way_of_ours(struct auth *a, const struct auth_peer *peer,
                    : AUTH_WAY_NONE;
     if (mechanism == SASL_EXTERNAL)
         return auth_certificate_name(peer).len > 0 ? AUTH_WAY_OURS : AUTH_WAY_NONE;
+    if (facts->token && auth->introspection.len > 0 && a->network != NULL)
+        return AUTH_WAY_OURS;
     return auth_dovecot_has(a->dovecot, facts->name) ? AUTH_WAY_DOVECOT : AUTH_WAY_NONE;
 }
 

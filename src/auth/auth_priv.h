@@ -11,6 +11,7 @@
 #include "auth.h"
 #include "auth_dovecot_priv.h"
 #include "auth_guard_priv.h"
+#include "auth_token_priv.h"
 #include "auth_users_priv.h"
 #include "base_list.h"
 
@@ -27,6 +28,8 @@ struct auth_setup {
     _Atomic unsigned refs;
     const struct conf *conf;
     struct auth_users *users; /* NULL: none are configured */
+    char *secret;             /* "client:secret" for introspection; NULL: none */
+    bool introspection_plain; /* http, to this machine */
 };
 
 struct auth_shared {
@@ -54,6 +57,7 @@ struct auth {
     struct wheel *wheel;
     struct work_door *compute, *network;
     struct auth_dovecot *dovecot;
+    struct auth_token_cache *tokens;
     struct list exchanges;
     struct auth_list *lists;
     unsigned list_count;
@@ -65,6 +69,7 @@ struct auth {
 enum auth_state {
     AUTH_STATE_CLIENT,  /* its next message, or that it takes the outcome */
     AUTH_STATE_COMPUTE, /* x->job computes a hash */
+    AUTH_STATE_TOKEN,   /* x->job asks the introspection service */
     AUTH_STATE_DOVECOT, /* x->request asks it */
     AUTH_STATE_DELAY,   /* x->timer: a failure is told late */
     AUTH_STATE_OVER,
@@ -92,8 +97,10 @@ struct auth_exchange {
     struct wheel_timer timer;
     struct work_job job;
     struct auth_dovecot_request request;
+    struct auth_token_answer *token; /* TOKEN: what it said */
     struct slice hash; /* COMPUTE: of the user, or of another in his place. The setup's */
     bool verbatim;     /* the user's name is Dovecot's, and its case too */
+    bool failure_told; /* in a challenge; what follows is only the end */
     bool user_known;
     bool good;
     char nonce[AUTH_NONCE_LEN + 1];

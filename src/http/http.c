@@ -183,7 +183,8 @@ static void set_all(struct transfer *t, const struct http_url *url)
     SET(curl, CURLOPT_XFERINFODATA, t);
     set_trust(t);
     set_method(t);
-    set_addresses(t, url);
+    if (!r->look_up)
+        set_addresses(t, url);
 }
 
 static enum http_result result_of(const struct transfer *t, CURLcode code)
@@ -238,7 +239,7 @@ void http_fetch(const struct http_request *request, struct http_response *out)
         refuse(out, "not a URL that may be asked for");
         return;
     }
-    if (request->address_count == 0) {
+    if (request->address_count == 0 && !request->look_up) {
         refuse(out, "the host has no address");
         return;
     }

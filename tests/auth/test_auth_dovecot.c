@@ -271,6 +271,7 @@ Suite *auth_dovecot_suite(void)
     tcase_add_test(tc, test_beside_users);
     tcase_add_test(tc, test_reload);
     tcase_add_loop_test(tc, test_answer, 0, ARRAY_LEN(answers));
+    tcase_set_timeout(tc, 30);
     suite_add_tcase(suite, tc);
     return suite;
 }

@@ -152,6 +152,7 @@ Suite *auth_guard_suite(void)
     tcase_add_test(tc, test_keys);
     tcase_add_test(tc, test_flood);
     tcase_add_test(tc, test_threads);
+    tcase_set_timeout(tc, 30);
     suite_add_tcase(suite, tc);
     return suite;
 }

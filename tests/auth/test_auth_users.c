@@ -251,6 +251,7 @@ Suite *auth_users_suite(void)
     tcase_add_test(tc, test_stand_in);
     tcase_add_test(tc, test_verifiers);
     tcase_add_test(tc, test_many);
+    tcase_set_timeout(tc, 30);
     suite_add_tcase(suite, tc);
     return suite;
 }

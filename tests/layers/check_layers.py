@@ -35,7 +35,7 @@ OUTSIDE = collections.defaultdict(lambda: PLAIN, {
     'work': PLAIN + r'|pthread_\w+',            # starts the helpers
     'http': PLAIN + r'|curl_\w+',                   # libcurl, on helper threads
     'dns': PLAIN + r'|ares_\w+',
-    'auth': PLAIN + '|' + FILES + r'|crypt_\w+',               # reads the users file, at start and reload
+    'auth': PLAIN + '|' + FILES + r'|crypt_\w+|json_\w+',             # reads the users file, at start and reload
     'shard': PLAIN + r'|pthread_\w+|sched_\w+',                  # starts its thread
     'main': ANY,                                # privileges, signals, the start of it all
 })
