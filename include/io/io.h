@@ -56,6 +56,7 @@ enum io_kind {
 struct io_stat {
     uint64_t size;
     bool is_directory;
+    uint32_t mode; /* permissions: 0600 */
 };
 
 /* An op is small because every idle session holds two or three: what is not needed at the same time

@@ -52,6 +52,8 @@ static const struct row rows[] = {
     ROW("connections_idle", delivery.connections_idle, "of these, waiting for mail"),
     ROW("connections_total", delivery.connections, "opened since the start"),
     ROW("connections_failed", delivery.connections_failed, "that could not be opened"),
+    ROW("smarthost_logins", delivery.logins, "logins at next hops"),
+    ROW("smarthost_logins_refused", delivery.logins_refused, "that were refused, or came to nothing"),
     ROW("commits", spool.commits, "synced writes"),
     ROW("committed_messages", spool.messages_committed, "messages in them"),
     ROW("commit_us", spool.commit_us_total, "microseconds in synced writes"),

@@ -109,8 +109,8 @@ static const struct conf_row route_auth_rows[] = {
     {.name = "token_file", .type = CONF_TYPE_PATH, .at = offsetof(struct conf_route, auth.token_file),
      .unset = "there is no token",
      .prose = "A file whose first line is an OAuth 2 access token; it is read for each connection, so "
-              "another program may renew it. It must be readable for the server's user, and for nobody "
-              "else."},
+              "another program may renew it. The server's user reads it; a file that everybody may read, or "
+              "that its group may write to, is refused."},
     {.name = "mechanism", .type = CONF_TYPE_WORD, .at = offsetof(struct conf_route, auth.mechanism),
      .words = {[CONF_ROUTE_AUTH_AUTOMATIC] = "automatic", [CONF_ROUTE_AUTH_PLAIN] = "PLAIN",
                [CONF_ROUTE_AUTH_LOGIN] = "LOGIN", [CONF_ROUTE_AUTH_SCRAM_SHA_1] = "SCRAM-SHA-1",
@@ -122,5 +122,6 @@ static const struct conf_row route_auth_rows[] = {
 const struct conf_section conf_section_route_auth = {
     .name = "auth", ROWS(route_auth_rows),
     .prose = "How we log in at the hosts of this route. Without TLS that is done only where the route "
-             "says tls = none.",
+             "says tls = none. With tls = auto the host has to show who it is: by its TLSA records, or "
+             "by a certificate for its name from a trusted CA. While a login is refused, mail waits.",
 };

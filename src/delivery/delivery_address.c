@@ -59,6 +59,18 @@ static void add_host(struct delivery_addresses *a, uint16_t preference, struct s
     };
 }
 
+static bool is_of_route(const struct delivery_addresses *a, const struct conf_route *route)
+{
+    for (size_t i = 0; i < route->to.count && !a->by_mx; i++) {
+        const struct conf_destination *to = &route->to.items[i];
+
+        if (to->kind == CONF_TO_SMTP && to->port == a->port
+            && slice_equal_nocase(to->host, a->hosts[0].name))
+            return true;
+    }
+    return false;
+}
+
 void delivery_addresses_init(struct delivery_addresses *a, struct delivery *d, struct slice key,
                              const struct conf_route *route, const struct sts_policy *policy,
                              void (*changed)(struct delivery_addresses *a))
@@ -91,6 +103,9 @@ void delivery_addresses_init(struct delivery_addresses *a, struct delivery *d, s
     a->hosts = mem_dup(hosts, a->host_count * sizeof(*hosts));
     for (uint32_t i = 0; i < a->host_count; i++)
         a->hosts[i].addresses = a;
+    a->login = route->auth.user.len > 0 && is_of_route(a, route);
+    if (a->login)
+        a->mode = route->tls; /* whose password it is decides, not who sends a message */
 }
 
 static void close_queries(struct delivery_addresses *a)

@@ -87,6 +87,9 @@ struct delivery_addresses {
     uint16_t port;
     bool by_mx;
     enum conf_route_tls mode;
+    bool
+        login; /* the route has one, and names the host itself. (Mail to a domain of ours may go to a host
+                   of its own in the manners of a route; that host is not to hear our password.) */
     struct delivery_demand demand;
     const struct sts_policy *policy; /* the site's */
     struct delivery_reason *refused; /* why a host is not to be used, since they were last asked */
@@ -292,9 +295,7 @@ const struct conf_route *delivery_site_route(const struct delivery_site *s);
 /* The task that is next, if one waits. */
 const struct delivery_task *delivery_site_waiting(const struct delivery_site *s);
 uint16_t delivery_site_port(const struct delivery_site *s);
-/* It is a host that the route itself names, so the route's login is for it. (Mail to a domain of ours may
- * go to a host of its own in the manners of a route.) */
-bool delivery_site_is_of_route(const struct delivery_site *s);
+bool delivery_site_has_login(const struct delivery_site *s);
 /* Until somebody mends what is wrong every address would refuse us, and count it: no further one is tried,
  * and the site rests for longer. */
 void delivery_site_login_refused(struct delivery_site *s);

@@ -307,18 +307,9 @@ uint16_t delivery_site_port(const struct delivery_site *s)
     return s->addresses.port;
 }
 
-bool delivery_site_is_of_route(const struct delivery_site *s)
+bool delivery_site_has_login(const struct delivery_site *s)
 {
-    const struct conf_destinations *to = &s->route->to;
-
-    for (size_t i = 0; i < to->count && !s->addresses.by_mx; i++) {
-        const struct conf_destination *d = &to->items[i];
-
-        if (d->kind == CONF_TO_SMTP && d->port == s->addresses.port && s->addresses.host_count == 1
-            && slice_equal_nocase(d->host, s->addresses.hosts[0].name))
-            return true;
-    }
-    return false;
+    return s->addresses.login;
 }
 
 void delivery_site_submit(struct delivery *d, struct delivery_task *t)

@@ -1,7 +1,7 @@
 /*
  * delivery_smtp_auth: we log in at a smarthost (RFC 4954), between EHLO and the first message. The route
  * says as whom; the mechanism is the best that is offered, or the route's. Nothing is said without TLS
- * unless the route has tls = none.
+ * unless the route has tls = none; and with tls = auto the host's plan has made sure of who hears it.
  *
  * Two things take time and are not the peer's: an access token is read from its file for each connection,
  * since others renew it there; and SCRAM's key is computed by a helper. While one of them is under way the
@@ -15,10 +15,13 @@
 enum {
     TOKEN_MAX = 8 * 1024, /* more does not fit in what AUTH may carry */
     NONCE_BYTES = 18,     /* 24 characters */
+    /* Who renews it may be another user of our group. */
+    TOKEN_MODE_BAD = 027,
 };
 
 enum auth_step {
-    AUTH_OPEN, /* the token's file */
+    AUTH_STAT, /* the token's file */
+    AUTH_OPEN,
     AUTH_READ,
     AUTH_CLOSE,
     AUTH_DERIVE,
@@ -35,6 +38,7 @@ struct delivery_smtp_auth {
     struct io_op op;
     int fd;
     int error; /* of the file */
+    struct io_stat stat;
     size_t token_len;
     struct delivery_reason why; /* of GIVE_UP */
     uint8_t token[TOKEN_MAX];
@@ -63,7 +67,7 @@ static const struct conf_route_auth *conf_of(const struct delivery_smtp *c)
 
 bool delivery_smtp_auth_wanted(const struct delivery_smtp *c)
 {
-    return !c->smtp.authenticated && conf_of(c)->user.len > 0 && delivery_site_is_of_route(c->site);
+    return !c->smtp.authenticated && delivery_site_has_login(c->site);
 }
 
 bool delivery_smtp_auth_busy(const struct delivery_smtp *c)
@@ -282,6 +286,16 @@ static enum delivery_auth file_step(struct delivery_smtp_auth *a, struct deliver
     const char *words;
 
     switch ((enum auth_step)a->step) {
+    case AUTH_STAT:
+        if (res < 0) {
+            a->error = res;
+            break;
+        }
+        if ((a->stat.mode & TOKEN_MODE_BAD) != 0)
+            return refuse(a->c, "token_file may be read by everybody, or changed by others", why);
+        a->step = AUTH_OPEN;
+        io_open(io, &a->op, conf_of(a->c)->token_file, IO_OPEN_READ, 0);
+        return DELIVERY_AUTH_BUSY;
     case AUTH_OPEN:
         if (res < 0) {
             a->error = res;
@@ -378,8 +392,8 @@ enum delivery_auth delivery_smtp_auth_begin(struct delivery_smtp *c, struct deli
         return result == DELIVERY_AUTH_SAID ? result : over(c, result, why);
     }
     c->auth->op.done = file_done;
-    c->auth->step = AUTH_OPEN;
-    io_open(c->d->o.io, &c->auth->op, route->auth.token_file, IO_OPEN_READ, 0);
+    c->auth->step = AUTH_STAT;
+    io_stat(c->d->o.io, &c->auth->op, route->auth.token_file, &c->auth->stat);
     return DELIVERY_AUTH_BUSY;
 }
 

@@ -49,6 +49,7 @@ static bool host_decide(struct delivery_host *host, enum delivery_tlsa tlsa)
         .demand = a->demand,
         .policy = a->policy,
         .by_mx = a->by_mx,
+        .login = a->login,
         .able = a->d->o.client_tls != NULL,
         .host = host->name,
         .tlsa = tlsa,

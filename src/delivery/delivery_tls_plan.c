@@ -111,6 +111,11 @@ static bool decide_auto(const struct delivery_plan_question *q, struct verdict *
         .level = q->tlsa == DELIVERY_TLSA_UNUSABLE ? DELIVERY_LEVEL_ENCRYPT : DELIVERY_LEVEL_MAY,
         .by = q->tlsa == DELIVERY_TLSA_UNUSABLE ? DELIVERY_BY_DANE : DELIVERY_BY_NOBODY,
         .testing = q->policy != NULL};
+    /* What can be had may be had from anybody. Mail may be read by him; a password is worth more. */
+    if (q->login) {
+        out->level = DELIVERY_LEVEL_VERIFY;
+        out->by = DELIVERY_BY_LOGIN;
+    }
     return true;
 }
 
@@ -165,6 +170,7 @@ const char *delivery_by_words(enum delivery_by by)
     case DELIVERY_BY_DANE: return " by DANE";
     case DELIVERY_BY_STS: return " by MTA-STS";
     case DELIVERY_BY_REQUIRETLS: return " by REQUIRETLS";
+    case DELIVERY_BY_LOGIN: return " for our login";
     }
     UNREACHABLE();
 }

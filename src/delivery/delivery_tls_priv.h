@@ -61,6 +61,7 @@ enum delivery_by { /* who asks for it */
                    DELIVERY_BY_DANE,
                    DELIVERY_BY_STS,
                    DELIVERY_BY_REQUIRETLS,
+                   DELIVERY_BY_LOGIN,
 };
 
 enum delivery_tlsa {                         /* what the DNS says of a host's TLSA records */
@@ -75,6 +76,7 @@ struct delivery_plan_question {
     struct delivery_demand demand;
     const struct sts_policy *policy; /* with demand.policy */
     bool by_mx;
+    bool login;        /* we are to tell it a password */
     bool able;         /* we have what TLS needs */
     struct slice host; /* the site's name for it */
     enum delivery_tlsa tlsa;

@@ -50,6 +50,7 @@ struct sim_inode {
     unsigned refs;    /* entries of either image, pending changes, handles */
     bool directory;
     bool truncated; /* a truncation is not yet durable */
+    uint32_t mode;  /* asked about, never checked: there is one user */
     bool mark;      /* of a walk over the pending changes */
     struct sim_handle *locked_by;
     uint64_t vol_size;

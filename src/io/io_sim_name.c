@@ -22,6 +22,7 @@ static int do_create(struct sim_op *sop, struct sim_inode **out)
     if (sim_chance(disk->sim, disk->sim->options.no_space) || sim_disk_free(machine_of(sop)) == 0)
         return -ENOSPC;
     *out = sim_inode_create(disk, false);
+    (*out)->mode = sop->op->mode;
     sim_name_change(disk, NULL, NULL, dir, name, *out);
     return 0;
 }
@@ -141,14 +142,16 @@ static int do_mkdir(struct sim_op *sop)
 {
     struct sim_disk *disk = machine_of(sop)->disk;
     char name[SIM_NAME_SIZE];
-    struct sim_inode *dir;
+    struct sim_inode *dir, *inode;
     int error = sim_path_parent(disk, sop->op->data, &dir, name);
 
     if (error)
         return error;
     if (sim_names_find(&dir->vol, name))
         return -EEXIST;
-    sim_name_change(disk, NULL, NULL, dir, name, sim_inode_create(disk, true));
+    inode = sim_inode_create(disk, true);
+    inode->mode = sop->op->mode;
+    sim_name_change(disk, NULL, NULL, dir, name, inode);
     return 0;
 }
 
@@ -160,7 +163,8 @@ static int do_stat(struct sim_op *sop)
 
     if (error)
         return error;
-    *out = (struct io_stat){.size = inode->vol_size, .is_directory = inode->directory};
+    *out = (struct io_stat){
+        .size = inode->vol_size, .is_directory = inode->directory, .mode = inode->mode};
     return 0;
 }
 

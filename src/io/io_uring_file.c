@@ -87,7 +87,8 @@ static void prep_stat(struct io_op *op, struct io_uring_sqe *sqe)
 {
     if (op->impl == NULL)
         op->impl = mem_alloc(sizeof(struct statx)); /* too large for every op; stat is rare */
-    io_uring_prep_statx(sqe, AT_FDCWD, op->path2, 0, STATX_TYPE | STATX_SIZE, op->impl);
+    io_uring_prep_statx(sqe, AT_FDCWD, op->path2, 0, STATX_TYPE | STATX_MODE | STATX_SIZE,
+                        op->impl);
 }
 
 void uring_prep_file(struct uring *u, struct io_op *op, struct io_uring_sqe *sqe)
@@ -127,6 +128,7 @@ void uring_stat_completed(struct uring *u, struct io_op *op, int32_t res)
     if (res == 0) {
         out->size = stx->stx_size;
         out->is_directory = S_ISDIR(stx->stx_mode);
+        out->mode = stx->stx_mode & 07777;
     }
     mem_free(op->impl);
     op->impl = NULL;

@@ -373,13 +373,13 @@ static void room_again(struct spool_writer *writer)
     (void)writer; /* the loop below asks again */
 }
 
-void world_write_file(struct world *w, const char *path, const char *text)
+void world_write_file(struct world *w, const char *path, const char *text, uint32_t mode)
 {
     struct io_op op = {0};
     int fd;
 
     sim_io_set_stepping(w->io, true);
-    io_open(w->io, &op, path, IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_TRUNCATE, 0600);
+    io_open(w->io, &op, path, IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_TRUNCATE, mode);
     fd = io_await(w->io, &op);
     ck_assert_int_ge(fd, 0);
     io_write(w->io, &op, fd, text, strlen(text), 0, 0);

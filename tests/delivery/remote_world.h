@@ -76,7 +76,7 @@ void world_no_peer(struct world *w, const char *ip);
 void world_set_body(struct world *w, struct slice body);
 
 /* On our machine. */
-void world_write_file(struct world *w, const char *path, const char *text);
+void world_write_file(struct world *w, const char *path, const char *text, uint32_t mode);
 
 /* To the destinations given (NULL-terminated: "mx", "10.0.1.1:25" or "host:25"), to the recipients
  * (NULL-terminated, domain the same). Answers the index of the result. */

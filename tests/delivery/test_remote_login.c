@@ -37,7 +37,7 @@ static void use_token(const char *token)
     w.routes[0].auth.password = SLICE_NULL;
     w.routes[0].auth.token_file = "/token";
     if (token != NULL)
-        world_write_file(&w, "/token", token);
+        world_write_file(&w, "/token", token, 0640);
 }
 
 static const struct world_result *send_one(void)
@@ -171,7 +171,7 @@ START_TEST(test_new_token)
     check_taken(send_one(), "first");
     world_run_ms(&w, 10000); /* the idle connection has gone */
     p->script.token = "second";
-    world_write_file(&w, "/token", "second\n");
+    world_write_file(&w, "/token", "second\n", 0600);
     check_taken(send_one(), "second");
     ck_assert_uint_eq(p->logins, 2);
     world_close(&w);
@@ -273,6 +273,19 @@ START_TEST(test_no_token_file)
 }
 END_TEST
 
+START_TEST(test_open_token_file)
+{
+    static const uint32_t modes[] = {0644, 0604, 0620, 0666};
+    struct peer *p = open_smarthost(1, NULL, "XOAUTH2");
+
+    use_token(NULL);
+    world_write_file(&w, "/token", "token", modes[_i]);
+    check_waits(send_one(), "token_file may be read by everybody");
+    ck_assert_uint_eq(p->auths, 0);
+    world_close(&w);
+}
+END_TEST
+
 START_TEST(test_empty_token_file)
 {
     struct peer *p = open_smarthost(1, NULL, "XOAUTH2");
@@ -280,6 +293,65 @@ START_TEST(test_empty_token_file)
     use_token(" \n");
     check_waits(send_one(), "no access token");
     ck_assert_uint_eq(p->auths, 0);
+    world_close(&w);
+}
+END_TEST
+
+/* tls = auto tells a password only to who has shown his name: what TLS can be had may be had from
+ * anybody. A route that says something else means it. */
+static const struct {
+    enum conf_route_tls mode;
+    bool login;
+    enum delivery_tlsa tlsa;
+    enum delivery_level level;
+} plans[] = {
+    {CONF_ROUTE_TLS_AUTO, false, DELIVERY_TLSA_NONE, DELIVERY_LEVEL_MAY},
+    {CONF_ROUTE_TLS_AUTO, true, DELIVERY_TLSA_NONE, DELIVERY_LEVEL_VERIFY},
+    {CONF_ROUTE_TLS_AUTO, true, DELIVERY_TLSA_UNUSABLE, DELIVERY_LEVEL_VERIFY},
+    {CONF_ROUTE_TLS_AUTO, true, DELIVERY_TLSA_USABLE, DELIVERY_LEVEL_DANE},
+    {CONF_ROUTE_TLS_NONE, true, DELIVERY_TLSA_NONE, DELIVERY_LEVEL_PLAIN},
+    {CONF_ROUTE_TLS_OPPORTUNISTIC, true, DELIVERY_TLSA_NONE, DELIVERY_LEVEL_MAY},
+    {CONF_ROUTE_TLS_ENCRYPT, true, DELIVERY_TLSA_NONE, DELIVERY_LEVEL_ENCRYPT},
+    {CONF_ROUTE_TLS_VERIFY, true, DELIVERY_TLSA_NONE, DELIVERY_LEVEL_VERIFY},
+};
+
+START_TEST(test_plan)
+{
+    static const struct dns_answer none;
+    const struct delivery_plan_question q = {
+        .mode = plans[_i].mode,
+        .login = plans[_i].login,
+        .tlsa = plans[_i].tlsa,
+        .able = true,
+        .host = SLICE_LITERAL("smart.example"),
+        .base = SLICE_LITERAL("smart.example"),
+        .records = &none,
+    };
+    struct delivery_reason why;
+    struct delivery_plan *plan = delivery_plan_create(&q, &why);
+
+    ck_assert_ptr_nonnull(plan);
+    ck_assert_int_eq(plan->level, plans[_i].level);
+    delivery_plan_drop(plan);
+}
+END_TEST
+
+/* "TLS-Required: No" in a message is about that message, not about our password. */
+START_TEST(test_waived)
+{
+    struct conf_route route = {.tls = CONF_ROUTE_TLS_AUTO, .auth.user = SLICE_LITERAL("ann")};
+    struct delivery_addresses a;
+
+    open_smarthost(1, NULL, "PLAIN");
+    route.to = w.routes[0].to;
+    delivery_addresses_init(&a, w.d, SLICE_LITERAL("smtp 0 n 10.0.1.1 587"), &route, NULL, NULL);
+    ck_assert(a.login && a.demand.ignore);
+    ck_assert_int_eq(a.mode, CONF_ROUTE_TLS_AUTO);
+    delivery_addresses_finish(&a);
+    delivery_addresses_init(&a, w.d, SLICE_LITERAL("smtp 0 n 10.0.2.2 587"), &route, NULL, NULL);
+    ck_assert(!a.login);
+    ck_assert_int_eq(a.mode, CONF_ROUTE_TLS_OPPORTUNISTIC);
+    delivery_addresses_finish(&a);
     world_close(&w);
 }
 END_TEST
@@ -388,7 +460,10 @@ Suite *remote_login_suite(void)
     tcase_add_test(t, test_no_tls);
     tcase_add_test(t, test_no_auth);
     tcase_add_test(t, test_no_token_file);
+    tcase_add_loop_test(t, test_open_token_file, 0, 4);
     tcase_add_test(t, test_empty_token_file);
+    tcase_add_loop_test(t, test_plan, 0, ROWS(plans));
+    tcase_add_test(t, test_waived);
     tcase_add_test(t, test_other_host);
     tcase_add_test(t, test_counted);
     tcase_add_test(t, test_next_host);

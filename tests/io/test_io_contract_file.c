@@ -41,6 +41,7 @@ CONTRACT_TEST(what_is_written_is_read)
     ck_assert_int_eq(run_stat(path, &st), 0);
     ck_assert_uint_eq(st.size, 11);
     ck_assert(!st.is_directory);
+    ck_assert_uint_eq(st.mode, 0600);
     world_close_fd(fd);
     ck_assert(run_file_is(path, "hello World"));
 }
