@@ -134,7 +134,7 @@ void tls_pair_names(const struct tls_pair *pair, void (*visit)(void *context, st
 static bool set_common(WOLFSSL_CTX *ctx, bool server, enum tls_version version_min,
                        struct slice ciphers, struct buf *out_why)
 {
-    /* X25519 costs less than P-256 on either side; P-521 is nobody's choice. */
+    /* X25519 and P-256 cost the same here; others offer the former first. P-521 is for those who insist. */
     static int groups[] = {WOLFSSL_ECC_X25519, WOLFSSL_ECC_SECP256R1, WOLFSSL_ECC_SECP384R1,
                            WOLFSSL_ECC_SECP521R1};
     struct buf list;
