@@ -5,7 +5,7 @@
  *
  * Built once and then only read: the file's text, lower case and without comments, and a hash table of pairs
  * of offsets into it, one for each address and user, so that neither a domain with a hundred thousand
- * users nor a user with as many addresses is slow. A million lines take well under a second.
+ * users nor a user with as many addresses is slow. A million lines take about a second and 75 MB.
  */
 #ifndef CONF_SENDERS_PRIV_H
 #define CONF_SENDERS_PRIV_H

@@ -216,7 +216,7 @@ START_TEST(rates)
     ck_assert_ptr_nonnull(strstr(talk(&a, "RCPT TO:<5@x.example>\r\n"),
                                  "450 4.7.1 You may send to 5 recipients an hour; try again in "));
     /* A session that ends gives back, too. */
-    client_close(&w, &a);
+    client_finish(&w, &a);
     server_world_run_ms(&w, 100);
     ck_assert_str_eq(talk(&b, MAIL "RCPT TO:<1@x.example>\r\nRSET\r\n"), OK_MAIL OK_RCPT OK_RSET);
     ck_assert_uint_eq(server_world_counters(&w).refused_user_limits, 2);
