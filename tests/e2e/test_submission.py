@@ -3,6 +3,7 @@
 
 import re
 import shutil
+import signal
 import smtplib
 import subprocess
 import unittest
@@ -132,6 +133,42 @@ class Senders(Submission):
         for line in (2, 3, 5):
             self.assertRegex(text, rf'senders:{line}: ')
         self.assertNotRegex(text, r'senders:1: ')
+
+
+class Reload(Submission):
+    def reload(self, event):
+        before = self.server.log().count(f'event={event}')
+        self.server.process.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: self.server.log().count(f'event={event}') > before, event)
+
+    def refused(self, user, sender):
+        client = self.login(user)
+        code = client.command(f'MAIL FROM:<{sender}>', (250, 450, 553)).code
+        client.quit()
+        return code
+
+    def test_map_and_limits(self):
+        """New sessions go by a new map and new limits; a map with a mistake changes nothing."""
+        self.start()
+        self.assertEqual(self.refused('bob', 'sales@local.test'), 553)
+        open_before = self.login('bob')
+        self.senders.write_text('sales@local.test bob\n')
+        self.reload('reloaded')
+        self.assertEqual(self.refused('bob', 'sales@local.test'), 250)
+        self.assertEqual(self.refused('carol', 'sales@local.test'), 553)
+        open_before.command('MAIL FROM:<sales@local.test>', 553)
+        self.senders.write_text('sales@local.test\n')
+        self.reload('reload-failed')
+        self.assertEqual(self.refused('bob', 'sales@local.test'), 250)
+        self.senders.write_text('')
+        self.server.configure({'limits': {'user_messages_per_hour': 1}})
+        self.reload('reloaded')
+        client = self.login()
+        client.message('ann@local.test', 'a@away.test', sample('one'))
+        client.command('MAIL FROM:<ann@local.test>', 450)
+        # An open session goes by what it began with.
+        open_before.message('bob@local.test', 'a@away.test', sample('two'))
+        open_before.message('bob@local.test', 'a@away.test', sample('three'))
 
 
 class Header(Submission):
