@@ -44,6 +44,7 @@ struct server_counters {
     uint64_t refused_recipients;
     uint64_t refused_senders;     /* that do not belong to the user */
     uint64_t refused_user_limits; /* messages, recipients and sessions over a limit of the user */
+    uint64_t users_uncounted;     /* logins of users for whom the table of limits had no room */
     uint64_t refused_messages;    /* 5yz to DATA or to the final dot */
     uint64_t deferred_messages;   /* 4yz to these: no room, failed sync */
     uint64_t bytes_in;            /* bodies */

@@ -15,7 +15,7 @@
  * A message is counted at MAIL and a recipient at RCPT, and given back if the message is not taken in the
  * end: so parallel sessions cannot pass a limit together, and refused mail costs nothing.
  *
- * Users are known by 48 bits of a hash of their names. The table has room for a million who have sent
+ * Users are known by 48 bits of a hash of their names in lower case. The table has room for a million who have sent
  * something within the last two days; when there is no room near a user's place he is let through
  * uncounted. Its memory is used as it fills, 60 octets a user.
  */

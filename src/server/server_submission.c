@@ -78,8 +78,10 @@ const struct smtp_reply *session_user_enter(struct session *s)
         return NULL;
     s->users = server_shared_users(s->server->o.shared, true);
     if (server_users_enter(s->users, s->client.user, limits->connections,
-                           io_unix_ms(s->server->o.io), &s->user_slot))
+                           io_unix_ms(s->server->o.io), &s->user_slot)) {
+        s->server->counters.users_uncounted += s->user_slot == SERVER_USERS_NOBODY;
         return NULL;
+    }
     log_refused(s, "connections", limits->connections, SLICE_NULL, &reply_sessions);
     return &reply_sessions;
 }

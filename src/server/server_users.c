@@ -249,10 +249,19 @@ static enum claim claim(struct server_users *u, uint32_t at, uint64_t tag, uint6
     return CLAIM_YES;
 }
 
+/* Names have no case, whoever says them: else Ann had another allowance than ann. What is longer than the
+ * memory here is no name that anybody logs in by. */
 static uint64_t tag_of(struct slice user)
 {
-    uint64_t tag = hash_stable(user) & ~SESSIONS_MAX;
+    uint8_t folded[1024];
+    uint64_t tag;
 
+    user = slice_head(user, sizeof(folded));
+    for (size_t i = 0; i < user.len; i++) {
+        uint8_t c = user.data[i];
+        folded[i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
+    }
+    tag = hash_stable(slice_of(folded, user.len)) & ~SESSIONS_MAX;
     return tag != 0 ? tag : SESSIONS_MAX + 1;
 }
 

@@ -326,6 +326,7 @@ class Limits(Submission):
         lines = self.log_of('user-limit', 40)
         self.assertIn('user=ann@local.test', lines[0])
         self.assertIn('limit=messages_per_day', lines[0])
+        self.assertEqual(self.mail(self.login('Ann@LOCAL.test')).code, 450)
         # Others are not concerned, and it holds after a restart.
         self.assertEqual(self.mail(self.login('bob'), 'bob@local.test').code, 250)
         self.server.stop()

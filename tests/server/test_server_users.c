@@ -98,6 +98,7 @@ START_TEST(users_are_apart)
 
     ck_assert_uint_ne(ann, bob);
     ck_assert_uint_eq(login("ann", start_ms), ann);
+    ck_assert_uint_eq(login("ANN", start_ms), ann);
     ck_assert(message(ann, &limits, start_ms));
     ck_assert(!message(ann, &limits, start_ms));
     ck_assert(message(bob, &limits, start_ms));
