@@ -22,6 +22,7 @@ static const struct {
     {"status", main_status, "counters of the running server [--json]", false},
     {"queue", main_queue, "list | show ID | retry ID|all | delete ID|all  [--json]", true},
     {"spool", main_spool, "verify (only while no server runs) | dump [ID]", true},
+    {"passwd", main_passwd, "USER: set a password [--scheme=NAME], or --delete, or --check", true},
     {"version", main_version, "version, kernel features found, build", false},
     {"help", main_help, "this", true},
 };
@@ -52,10 +53,13 @@ static void print_usage(FILE *to)
     (void)fprintf(to, "usage: mailring COMMAND [-c FILE] [options]\n\n");
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         (void)fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
-    (void)fprintf(to, "\n  -c FILE               configuration (default " CONF_PATH_DEFAULT ")\n"
-                      "  --json                answer in JSON\n"
-                      "  --log-format=FORMAT   of serve: text (key=value) or json\n"
-                      "  --log-level=LEVEL     of serve: debug, info, notice, warning or error\n");
+    (void)fprintf(
+        to,
+        "\n  -c FILE               configuration (default " CONF_PATH_DEFAULT ")\n"
+        "  --json                answer in JSON\n"
+        "  --log-format=FORMAT   of serve: text (key=value) or json\n"
+        "  --log-level=LEVEL     of serve: debug, info, notice, warning or error\n"
+        "  --scheme=NAME         of passwd: yescrypt, sha512, bcrypt, scram-sha-256, scram-sha-1\n");
 }
 
 static int main_help(const struct main_options *o)
@@ -108,6 +112,12 @@ static bool parse_arguments(int argc, char **argv, struct main_options *o)
         } else if (strncmp(a, "--log-level=", 12) == 0) {
             if (!parse_level(a + 12, &o->log_level))
                 return false;
+        } else if (strncmp(a, "--scheme=", 9) == 0) {
+            o->scheme = a + 9;
+        } else if (strcmp(a, "--delete") == 0) {
+            o->delete_user = true;
+        } else if (strcmp(a, "--check") == 0) {
+            o->check_user = true;
         } else if (a[0] == '-') {
             main_complain("unknown option %s; see mailring help", a);
             return false;
@@ -127,6 +137,11 @@ static int run_command(const struct main_options *o, const char *name)
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if (strcmp(name, commands[i].name) != 0)
             continue;
+        if ((o->scheme != NULL || o->delete_user || o->check_user)
+            && commands[i].run != main_passwd) {
+            main_complain("--scheme, --delete and --check are options of passwd");
+            return EX_USAGE;
+        }
         if (o->word_count > 0 && !commands[i].takes_words) {
             main_complain("%s takes no \"%s\"; a configuration is named with -c", name,
                           o->words[0]);

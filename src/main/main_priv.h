@@ -13,6 +13,8 @@ struct main_options {
     bool json;
     enum log_level log_level;
     enum log_format log_format;
+    const char *scheme; /* of passwd: --scheme, --delete, --check */
+    bool delete_user, check_user;
     char **words; /* what follows the command */
     int word_count;
 };
@@ -23,6 +25,7 @@ int main_check(const struct main_options *o);
 int main_status(const struct main_options *o);
 int main_queue(const struct main_options *o);
 int main_spool(const struct main_options *o);
+int main_passwd(const struct main_options *o);
 int main_version(const struct main_options *o);
 
 /* One line on standard error: "mailring: ...". */
