@@ -40,7 +40,7 @@ class WithTls(Case):
         users.write_text(f'{USER}:{openssl("passwd", "-6", PASSWORD).decode().strip()}:ann@local.test\n')
         self.submission, self.submissions = free_port(), free_port()
 
-    def start(self, **settings):
+    def start(self, settings=None):
         self.server = self.make_server()
         self.server.configure({
             'tls': {'certificate': [pair.certificate for pair in self.pairs], 'key': [pair.key for pair in self.pairs]},
@@ -49,7 +49,7 @@ class WithTls(Case):
                                          'tls': 'required'},
             ('listener', 'submissions'): {'address': [f'127.0.0.1:{self.submissions}'], 'role': 'submission',
                                           'tls': 'implicit'},
-            **settings})
+            **(settings or {})})
         return self.server.start()
 
     def run_program(self, *arguments, octets=b'', code=0, environment=None):
@@ -196,8 +196,8 @@ class Scans(WithTls):
         self.check(self.scan(self.submissions))
 
     def test_only_the_newest(self):
-        self.start(tls={'certificate': [self.pairs[0].certificate], 'key': [self.pairs[0].key],
-                        'version_min': 'TLSv1.3'})
+        self.start({'tls': {'certificate': [self.pairs[0].certificate], 'key': [self.pairs[0].key],
+                            'version_min': 'TLSv1.3'}})
         document = self.scan(self.submissions)
         self.assertEqual({p.get('version') for p in document.iter('protocol') if p.get('enabled') == '1'}, {'1.3'})
 
@@ -249,14 +249,14 @@ class MailServers(WithTls):
         postfix = self.postfix(hop.port, {
             'smtpd_tls_security_level': 'encrypt', 'smtpd_tls_cert_file': pair.certificate,
             'smtpd_tls_key_file': pair.key, 'smtpd_tls_loglevel': '1', 'smtpd_tls_received_header': 'yes'})
-        self.start(**self.relay(postfix.port, tls='verify'))
+        self.start(self.relay(postfix.port, tls='verify'))
         self.play(self.server.port, hop)
         self.assertIn(b'TLSv1.3', hop.messages[0].octets)
 
     def test_from_postfix(self):
         """Postfix verifies us, and sends nothing in the clear."""
         hop = self.next_hop()
-        self.start(**self.relay(hop.port))
+        self.start(self.relay(hop.port))
         postfix = self.postfix(self.server.port, {
             'smtp_tls_security_level': 'verify', 'smtp_tls_CAfile': self.authority.certificate,
             'smtp_tls_verify_cert_match': 'mx.test', 'smtp_tls_loglevel': '1'})
@@ -267,13 +267,13 @@ class MailServers(WithTls):
         hop = self.next_hop()
         exim = self.exim(hop.port, pair=self.authority.issue('localhost'),
                          main='acl_smtp_mail = acl_tls', acls='acl_tls:\n  accept encrypted = *\n  deny\n')
-        self.start(**self.relay(exim.port, tls='verify'))
+        self.start(self.relay(exim.port, tls='verify'))
         self.play(self.server.port, hop)
         self.assertIn('X=TLS1.3', exim.log())
 
     def test_from_exim(self):
         hop = self.next_hop()
-        self.start(**self.relay(hop.port))
+        self.start(self.relay(hop.port))
         exim = self.exim(self.server.port, relay_host='127.0.0.1', transport=(
             '  hosts_require_tls = *\n  tls_verify_hosts = *\n  tls_verify_cert_hostnames =\n'
             f'  tls_verify_certificates = {self.authority.certificate}\n  tls_sni = mx.test\n'))
@@ -287,7 +287,7 @@ class MailServers(WithTls):
         secret = self.directory / 'secret'
         secret.touch(0o600)
         secret.write_text('s3cret\n')
-        self.start(**self.relay(hop.port, tls='verify', auth={'user': 'us', 'password_file': secret}))
+        self.start(self.relay(hop.port, tls='verify', auth={'user': 'us', 'password_file': secret}))
         send_message(self.server.port, 'ann@client.test', 'a@sink.test', sample('a'))
         self.wait_for(lambda: len(hop.connections) >= 2, 'two attempts')
         self.assertFalse(hop.messages)
