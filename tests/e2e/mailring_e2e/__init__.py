@@ -14,6 +14,7 @@ from .certs import Authority, Pair, openssl  # noqa: E402
 from .dns import (GARBAGE, NXDOMAIN, REFUSED, SECURE, SERVFAIL, TIMEOUT, TRUNCATE,  # noqa: E402
                   DnsServer)
 from .dnssec import BOGUS, EXPIRED, SIGNED, UNSIGNED, SignedDns  # noqa: E402
+from .dovecot import Dovecot  # noqa: E402
 from .dsn import Dsn  # noqa: E402
 from .exim import Exim  # noqa: E402
 from .load import Load, Prober, numbered, token_of  # noqa: E402
@@ -29,7 +30,8 @@ from .smtp import (Client, Closed, Reply, any_certificate, crlf, sample, send_me
 from .wait import Late, wait_for  # noqa: E402
 
 __all__ = [
-    'Authority', 'BOGUS', 'BUILD', 'Case', 'Client', 'Closed', 'DROP', 'Died', 'DnsServer', 'Dsn', 'Endless',
+    'Authority', 'BOGUS', 'BUILD', 'Case', 'Client', 'Closed', 'DROP', 'Died', 'DnsServer', 'Dovecot', 'Dsn',
+    'Endless',
     'EXPIRED', 'Exim', 'GARBAGE', 'Late', 'Load', 'MAILRING', 'Maildir', 'NXDOMAIN', 'NextHop', 'Pair', 'Pieces', 'Postfix',
     'Prober', 'REFUSED', 'RESET', 'ROOT', 'Reply', 'SANITIZED', 'SECURE', 'SERVFAIL', 'SIGNED', 'STALL', 'Server', 'SignedDns',
     'TIMEOUT', 'TRUNCATE', 'UNSIGNED', 'VECTORS', 'any_certificate', 'as_wire', 'crlf', 'free_port', 'loopback_address',

@@ -11,10 +11,14 @@ means: a recipient answered with 2 is accepted, a body after 3 is read, a messag
 
 With `tls` (an ssl.SSLContext) STARTTLS is offered, or with implicit=True spoken from the start. `Connection.tls` is
 then the version, `.sni` what was asked for (set by a sni_callback of ours), `.resumed`. A stage `handshake` may DROP
-or RESET instead, or send octets. With `users` ({name: password}) AUTH PLAIN and LOGIN are offered.
+or RESET instead, or send octets. With `users` ({name: password}) AUTH is offered, by `mechanisms`: PLAIN, LOGIN,
+SCRAM-SHA-1, SCRAM-SHA-256, and with `users` as {name: token} XOAUTH2 and OAUTHBEARER. An impostor knows no password and
+says 235 to whatever comes.
 """
 
 import base64
+import hashlib
+import hmac
 import re
 import socket
 import ssl
@@ -83,6 +87,7 @@ class Connection:
     tls: str = ''             # "TLSv1.3"; '' in the clear
     resumed: bool = False
     user: str = ''            # who logged in
+    mechanism: str = ''       # and how
 
     @property
     def verbs(self):
@@ -114,7 +119,9 @@ class NextHop:
 
     def __init__(self, answers=None, *, address='127.0.0.1', port=0,
                  extensions=('PIPELINING', '8BITMIME', 'SIZE 104857600', 'ENHANCEDSTATUSCODES'),
-                 tls=None, implicit=False, users=None):
+                 tls=None, implicit=False, users=None, mechanisms=('PLAIN', 'LOGIN'), impostor=False):
+        self.mechanisms = mechanisms
+        self.impostor = impostor
         self.tls = tls
         self.implicit = implicit
         self.users = users
@@ -308,7 +315,7 @@ class _Session:
         if self.hop.tls and not self.connection.tls:
             rows.append('STARTTLS')
         if self.hop.users is not None:
-            rows.append('AUTH PLAIN LOGIN')
+            rows.append('AUTH ' + ' '.join(self.hop.mechanisms))
         self.forget()
         self.answer('ehlo', line, '\r\n'.join(
             f'250{" " if i == len(rows) - 1 else "-"}{row}' for i, row in enumerate(rows)))
@@ -326,15 +333,60 @@ class _Session:
         self.socket.sendall(b'334 ' + base64.b64encode(text) + b'\r\n')
         return base64.b64decode(self.line())
 
+    def auth_plain(self, first):
+        _, user, password = first(b'').decode().split('\0')
+        return user, self.hop.users.get(user) == password
+
+    def auth_login(self, first):
+        user = first(b'Username:').decode()
+        return user, self.hop.users.get(user) == self.challenge(b'Password:').decode()
+
+    def auth_token(self, first):
+        head, *fields = first(b'').decode().rstrip('\x01').split('\x01')
+        user = re.search(r'(?:user=|a=)([^,]*)', head).group(1)
+        token = next(text[len('auth=Bearer '):] for text in fields if text.startswith('auth=Bearer '))
+        good = self.hop.users.get(user) == token
+        if not good:
+            self.challenge(b'{"status":"401"}')
+        return user, good
+
+    auth_xoauth2 = auth_oauthbearer = auth_token
+
+    def auth_scram(self, first, name):
+        """RFC 5802 from the other side, by what Python brings."""
+        def mac(key, text):
+            return hmac.new(key, text, name).digest()
+        bare = first(b'').partition(b',,')[2].decode()
+        fields = dict(text.split('=', 1) for text in bare.split(','))
+        user = fields['n'].replace('=2C', ',').replace('=3D', '=')
+        begin = f'r={fields["r"]}fromserver,s={base64.b64encode(b"salt of ours").decode()},i=4096'
+        final = self.challenge(begin.encode()).decode()
+        without, _, proof = final.rpartition(',p=')
+        salted = hashlib.pbkdf2_hmac(name, self.hop.users.get(user, '?').encode(), b'salt of ours', 4096)
+        message = ','.join((bare, begin, without)).encode()
+        key = mac(salted, b'Client Key')
+        signature = mac(hashlib.new(name, key).digest(), message)
+        good = base64.b64decode(proof) == bytes(a ^ b for a, b in zip(key, signature))
+        if good:
+            self.challenge(b'v=' + base64.b64encode(mac(mac(salted, b'Server Key'), message)))
+        return user, good
+
+    def auth_scram_sha_1(self, first):
+        return self.auth_scram(first, 'sha1')
+
+    def auth_scram_sha_256(self, first):
+        return self.auth_scram(first, 'sha256')
+
     def on_auth(self, line):
         words = line.split()
-        if words[1].upper() == 'PLAIN':
-            answer = base64.b64decode(words[2]) if len(words) > 2 else self.challenge(b'')
-            _, user, password = answer.decode().split('\0')
-        else:
-            user = (base64.b64decode(words[2]) if len(words) > 2 else self.challenge(b'Username:')).decode()
-            password = self.challenge(b'Password:').decode()
-        good = self.hop.users is not None and self.hop.users.get(user) == password
+        self.connection.mechanism = words[1].upper()
+        if self.hop.impostor:
+            self.answer('auth', line, '235 2.7.0 welcome')
+            return
+
+        def first(challenge):
+            return base64.b64decode(words[2]) if len(words) > 2 else self.challenge(challenge)
+        user, good = getattr(self, 'auth_' + words[1].lower().replace('-', '_'))(first)
         if self.answer('auth', line, '235 2.7.0 welcome' if good else '535 5.7.8 wrong') == 2:
             self.connection.user = user
 
