@@ -290,6 +290,9 @@ void io_mkdir(struct io *io, struct io_op *op, const char *path, uint32_t mode);
 void io_stat(struct io *io, struct io_op *op, const char *path, struct io_stat *out);
 
 /* Start-up only (they block): */
+/* A directory, and those that it is in where they are missing, on stable storage; fine if it is there. 0 or
+ * a negative errno. */
+int io_make_directory(struct io *io, const char *path, uint32_t mode);
 /* Calls `visit` for each entry but . and .. until it returns false. 0 or a negative errno. */
 int io_list(struct io *io, const char *path, bool (*visit)(void *context, const char *name),
             void *context);

@@ -1,6 +1,9 @@
 #include "io.h"
 
+#include <errno.h>
+
 #include "base_assert.h"
+#include "base_mem.h"
 #include "io_priv.h"
 
 /* --- lists and completions, for the implementations ------------------------------------------- */
@@ -371,6 +374,54 @@ void io_stat(struct io *io, struct io_op *op, const char *path, struct io_stat *
 }
 
 /* --- start-up only ------------------------------------------------------------------------------ */
+
+/* The entries of the directory that `path` is in, a name with a slash. */
+static int sync_above(struct io *io, const char *path)
+{
+    struct io_op op = {0};
+    char *above = mem_strdup(path);
+    int fd, res;
+
+    strrchr(above, '/')[strrchr(above, '/') == above] = '\0';
+    io_open(io, &op, above, IO_OPEN_READ | IO_OPEN_DIRECTORY, 0);
+    fd = res = io_await(io, &op);
+    if (fd >= 0) {
+        io_fsync(io, &op, fd);
+        res = io_await(io, &op);
+        io_close(io, &op, fd);
+        (void)io_await(io, &op); /* it was only synced */
+    }
+    mem_free(above);
+    return res == -EACCES ? 0 : res; /* who may write there need not be able to read */
+}
+
+static int make_one(struct io *io, const char *path, uint32_t mode)
+{
+    struct io_op op = {0};
+    int res;
+
+    io_mkdir(io, &op, path, mode);
+    res = io_await(io, &op);
+    if (res == -EEXIST)
+        return 0;
+    return res == 0 && strchr(path, '/') != NULL ? sync_above(io, path) : res;
+}
+
+int io_make_directory(struct io *io, const char *path, uint32_t mode)
+{
+    int res = make_one(io, path, mode);
+    char *above = mem_strdup(path);
+    char *slash = strrchr(above, '/');
+
+    if (res == -ENOENT && slash != NULL && slash != above) {
+        *slash = '\0';
+        res = io_make_directory(io, above, mode);
+        if (res == 0)
+            res = make_one(io, path, mode);
+    }
+    mem_free(above);
+    return res;
+}
 
 int io_list(struct io *io, const char *path, bool (*visit)(void *context, const char *name),
             void *context)

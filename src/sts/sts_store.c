@@ -273,28 +273,6 @@ void sts_store_finish(struct sts *s)
 
 /* ---- at the start --------------------------------------------------------------------------- */
 
-/* And what it is in, where that is missing. */
-static int make_directory(struct io *io, char *path)
-{
-    struct io_op op = {0};
-    char *slash;
-    int res;
-
-    io_mkdir(io, &op, path, 0700);
-    res = io_await(io, &op);
-    slash = strrchr(path, '/');
-    if (res == -ENOENT && slash != NULL && slash != path) {
-        *slash = '\0';
-        res = make_directory(io, path);
-        *slash = '/';
-        if (res == 0) {
-            io_mkdir(io, &op, path, 0700);
-            res = io_await(io, &op);
-        }
-    }
-    return res == -EEXIST ? 0 : res;
-}
-
 static bool collect_name(void *context, const char *name)
 {
     struct buf *names = context;
@@ -368,7 +346,7 @@ bool sts_store_open(struct sts *s, struct buf *out_error)
     (void)snprintf(temporary, sizeof(temporary), ".new-%u", s->o.shard);
     set_path(&s->store.new_path, s, temporary);
     set_path(&path, s, "");
-    res = make_directory(s->o.io, (char *)(uintptr_t)path_of(&path));
+    res = io_make_directory(s->o.io, path_of(&path), 0700);
     if (res == 0)
         res = io_list(s->o.io, path_of(&path), collect_name, &names);
     if (res < 0)
