@@ -20,6 +20,8 @@
 #include "spool.h"
 #include "work.h"
 
+struct http_request;
+struct http_response;
 struct report;
 
 /* policy-type */
@@ -85,18 +87,24 @@ struct report_options {
     struct work_door *door; /* of the pool that waits for the network */
     unsigned shard, shards;
     uint64_t seed;
-    /* Test settings; 0 is production. */
-    uint16_t https_port;   /* instead of 443 in URLs that name no port */
+    /* 0 and NULL are production; tests are in a hurry, and have no HTTPS. */
+    void (*post)(const struct http_request *request, struct http_response *out); /* on a helper */
     uint64_t delay_max_ms; /* after midnight; 0: four hours (4.1) */
-    uint32_t rows_max;     /* of this shard's table; 0: 20,000 */
+    uint32_t rows_max;     /* of this shard's table; 0: 20,000 over all shards */
 };
 
 struct report *report_create(const struct report_options *options);
 /* Start-up only: takes up what the last run had of today; looks for days that are not reported yet. False
  * with a line in *out_error if the directory cannot be used. */
 bool report_open(struct report *r, struct buf *out_error);
-/* Writes the table; reports that are not made yet wait for the next start. Loop until idle. */
+/* From now on. Keeps a reference of its own. */
+void report_set_conf(struct report *r, const struct conf *conf);
+/* The end has three steps. No more reports are made: those that are not wait for the next start. Results
+ * still count. Loop until quiet: */
 void report_stop(struct report *r);
+bool report_quiet(const struct report *r);
+/* No more results will come: writes those that there are. Loop until idle: */
+void report_save(struct report *r);
 bool report_idle(const struct report *r);
 /* Idle; or, with crashed (simulator), in any state and without a call into io. NULL is fine. */
 void report_destroy(struct report *r, bool crashed);
@@ -104,14 +112,15 @@ void report_destroy(struct report *r, bool crashed);
 /* ---- administration -------------------------------------------------------------------------- */
 
 /* Ends the period now instead of at midnight: writes the table to a file of its own and empties it. `done`
- * comes once, when it is on disk; then report_send() on the first shard makes reports of it. */
+ * comes once, perhaps within the call, when it is on disk; when it has come on all shards, report_send() on
+ * the first makes reports of it. */
 struct report_close {
     void (*done)(struct report_close *c);
-    uint64_t number; /* the same on all shards: names the period */
-    struct list node;
+    uint64_t
+        number; /* names the period; the same on all shards, and never used before: the time, say */
 };
 void report_close_period(struct report *r, struct report_close *c);
-/* On the first shard: reports all periods that are closed, without delay. */
+/* On the first shard: what is over is reported now. */
 void report_send(struct report *r);
 
 struct report_counters {

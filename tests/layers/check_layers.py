@@ -34,6 +34,7 @@ OUTSIDE = collections.defaultdict(lambda: PLAIN, {
     'tls': PLAIN + r'|(wolfSSL|wolfSSLv23|wolfCrypt|wc)_\w+',
     'work': PLAIN + r'|pthread_\w+',            # starts the helpers
     'http': PLAIN + r'|curl_\w+',                   # libcurl, on helper threads
+    'report': PLAIN + r'|deflate\w*',                # zlib, on a helper thread
     'dns': PLAIN + r'|ares_\w+',
     'auth': PLAIN + '|' + FILES + r'|crypt_\w+|json_\w+',             # reads the users file, at start and reload
     'shard': PLAIN + r'|pthread_\w+|sched_\w+',                  # starts its thread
