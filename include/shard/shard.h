@@ -17,6 +17,7 @@
 #include "delivery.h"
 #include "dns.h"
 #include "queue.h"
+#include "report.h"
 #include "server.h"
 #include "spool.h"
 #include "sts.h"
@@ -119,6 +120,7 @@ struct wheel *shard_wheel(struct shard *s);
 struct spool *shard_spool(struct shard *s);
 struct queue *shard_queue(struct shard *s);
 struct auth *shard_auth(struct shard *s); /* NULL: nobody can log in */
+struct report *shard_report(struct shard *s);
 struct work_door *shard_compute(struct shard *s);
 struct work_door *shard_patient(struct shard *s);
 struct shard_group *shard_group_of(struct shard *s);
@@ -144,6 +146,7 @@ struct shard_counters {
     struct io_counters io;
     struct dns_counters dns;
     struct sts_counters sts;
+    struct report_counters report;
     struct auth_counters auth;
     uint64_t work_busy; /* jobs of ours that helpers have */
     uint64_t queue_messages, queue_out;

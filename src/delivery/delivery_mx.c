@@ -261,7 +261,9 @@ static bool sts_matters(const struct lookup *x)
 {
     enum conf_route_tls mode = delivery_demand_mode(&x->demand, x->task->route);
 
-    return x->d->o.sts != NULL && (mode == CONF_ROUTE_TLS_AUTO || mode == CONF_ROUTE_TLS_MTA_STS);
+    return x->d->o.sts != NULL
+           && (mode == CONF_ROUTE_TLS_MTA_STS
+               || (mode == CONF_ROUTE_TLS_AUTO && x->d->o.conf->mta_sts));
 }
 
 static void lookup_begin(struct delivery *d, struct delivery_task *t)

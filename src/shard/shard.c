@@ -19,6 +19,7 @@ struct shard {
     struct wheel wheel;
     struct dns *dns;
     struct sts *sts;
+    struct report *report;
     struct spool *spool;
     struct queue queue;
     struct delivery *delivery;
@@ -49,6 +50,13 @@ static void post_task(void *context, unsigned to, struct delivery_task *task)
 
     s->posted++;
     shard_mailbox_post(&s->group->shards[to]->inboxes[s->o.number], task, SHARD_ITEM_TASK);
+}
+
+static void account(void *context, const struct report_session *session)
+{
+    struct shard *s = context;
+
+    report_session(s->report, session);
 }
 
 struct shard *shard_create(const struct shard_options *options)
@@ -143,6 +151,16 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                               .seed = seed + 2,
                                               .fetch = s->o.sts_fetch,
                                               .fetch_context = s->o.context});
+    s->report = report_create(&(struct report_options){.conf = s->conf,
+                                                       .io = s->o.io,
+                                                       .wheel = &s->wheel,
+                                                       .dns = s->dns,
+                                                       .queue = &s->queue,
+                                                       .spool = s->spool,
+                                                       .door = s->patient,
+                                                       .shard = s->o.number,
+                                                       .shards = s->group->count,
+                                                       .seed = seed + 3});
     s->delivery = delivery_create(&(struct delivery_options){.conf = s->conf,
                                                              .io = s->o.io,
                                                              .wheel = &s->wheel,
@@ -157,6 +175,7 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                              .shards = s->group->count,
                                                              .seed = seed + 1,
                                                              .post = post_task,
+                                                             .account = account,
                                                              .context = s});
     if (settings->auth != NULL)
         s->auth = auth_create(&(struct auth_options){.setup = settings->auth,
@@ -174,7 +193,7 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                        .queue = &s->queue,
                                                        .compute = s->compute,
                                                        .patient = s->patient});
-    return sts_open(s->sts, out_error);
+    return sts_open(s->sts, out_error) && report_open(s->report, out_error);
 }
 
 void shard_start(struct shard *s)
@@ -282,6 +301,8 @@ static void take_settings(struct shard *s, const struct shard_settings *settings
 
     s->conf = conf_ref(settings->conf);
     queue_set_conf(&s->queue, s->conf);
+    sts_set_ca(s->sts, s->conf->tls.ca);
+    report_set_conf(s->report, s->conf);
     if (s->auth != NULL && settings->auth != NULL)
         auth_reload(s->auth, settings->auth);
     server_reload(s->server, &(struct server_settings){settings->conf, settings->tls});
@@ -310,6 +331,7 @@ static void begin_stop(struct shard *s)
     queue_stop(&s->queue);
     delivery_stop(s->delivery, deadline_ms);
     sts_stop(s->sts); /* delivery has given its lookups up */
+    report_stop(s->report);
 }
 
 static void wake_others(struct shard *s)
@@ -342,7 +364,7 @@ static bool helpers_idle(const struct shard *s)
 static void continue_stop(struct shard *s)
 {
     if (!s->counted_quiet && server_idle(s->server) && s->queue.out == 0 && helpers_idle(s)
-        && sts_idle(s->sts) && guest_has_gone(s)) {
+        && sts_idle(s->sts) && report_quiet(s->report) && guest_has_gone(s)) {
         s->counted_quiet = true;
         if (atomic_fetch_add(&s->group->quiet, 1) + 1 == s->group->count)
             wake_others(s);
@@ -350,6 +372,7 @@ static void continue_stop(struct shard *s)
     if (!s->resolver_stopped && atomic_load(&s->group->quiet) == s->group->count
         && delivery_idle(s->delivery) && helpers_idle(s)) {
         s->resolver_stopped = true;
+        report_save(s->report);
         spool_stop(s->spool);
         if (s->auth != NULL)
             auth_stop(s->auth);
@@ -360,7 +383,7 @@ static void continue_stop(struct shard *s)
 
 bool shard_stopped(struct shard *s)
 {
-    return s->stopping && s->resolver_stopped && spool_idle(s->spool)
+    return s->stopping && s->resolver_stopped && spool_idle(s->spool) && report_idle(s->report)
            && (s->auth == NULL || auth_idle(s->auth))
            && (s->o.dns_idle == NULL || s->o.dns_idle(s->dns));
 }
@@ -453,11 +476,12 @@ void shard_rest(struct shard *s)
 {
     spool_stop(s->spool);
     sts_stop(s->sts);
+    report_stop(s->report);
     for (;;) {
         work_door_step(s->compute);
         work_door_step(s->patient);
         spool_step(s->spool);
-        if (spool_idle(s->spool) && sts_idle(s->sts) && helpers_idle(s))
+        if (spool_idle(s->spool) && sts_idle(s->sts) && report_idle(s->report) && helpers_idle(s))
             return;
         (void)io_wait(s->o.io, has_jobs(s) ? 0 : spool_next_ms(s->spool));
     }
@@ -492,6 +516,7 @@ void shard_destroy(struct shard *s, bool crashed)
         auth_destroy(s->auth, crashed);
     delivery_destroy(s->delivery, crashed);
     sts_destroy(s->sts, crashed);
+    report_destroy(s->report, crashed);
     if (s->dns != NULL) /* the simulated one, after a crash: it has no part in io */
         dns_destroy(s->dns);
     work_door_destroy(s->compute, crashed);
@@ -537,6 +562,11 @@ struct auth *shard_auth(struct shard *s)
     return s->auth;
 }
 
+struct report *shard_report(struct shard *s)
+{
+    return s->report;
+}
+
 struct work_door *shard_compute(struct shard *s)
 {
     return s->compute;
@@ -567,6 +597,7 @@ void shard_counters(struct shard *s, struct shard_counters *out)
     spool_counters(s->spool, &out->spool);
     dns_counters(s->dns, &out->dns);
     sts_counters(s->sts, &out->sts);
+    report_counters(s->report, &out->report);
     if (s->auth != NULL)
         auth_counters(s->auth, &out->auth);
 }
