@@ -142,7 +142,9 @@ static void open_session(struct tls *t, WOLFSSL_CTX *ctx)
     wolfSSL_SetIOReadCtx(t->ssl, t);
     wolfSSL_SetIOWriteCtx(t->ssl, t);
     wolfSSL_SetCertCbCtx(t->ssl, t);
-    wolfSSL_KeepArrays(t->ssl); /* until the exporter has been asked */
+    (void)wolfSSL_set_SessionTicket_cb(t->ssl, tls_resumption_ticket_came,
+                                       t); /* only a client's is called */
+    wolfSSL_KeepArrays(t->ssl);            /* until the exporter has been asked */
 }
 
 struct tls *tls_accept(struct tls_context *context)

@@ -147,6 +147,7 @@ struct tls {
     enum tls_state state;
     bool closing; /* our close_notify is out */
     bool resumed;
+    bool has_ticket; /* client: one came in this session */
     bool have_exporter;
     bool extended_master_secret;
     /* During a call. */
@@ -186,6 +187,9 @@ void tls_check_plan_destroy(struct tls_check_plan *p);
 int tls_verify_peer(int good, WOLFSSL_X509_STORE_CTX *store);
 
 /* ---- tls_resume.c ----------------------------------------------------------------------------------- */
+
+/* wolfSSL's CallbackSessionTicket; `context` is the struct tls. */
+int tls_resumption_ticket_came(WOLFSSL *ssl, const unsigned char *ticket, int size, void *context);
 
 /* Gives ssl the session to resume if it was checked for the same. Facts of the peer go to t->peer. */
 void tls_resumption_offer(struct tls_resumption *r, struct tls *t);

@@ -1,7 +1,5 @@
 #include "tls_priv.h"
 
-enum { TICKET_SIZE_MAX = 8192 }; /* servers that pack more into one are met anew each time */
-
 struct tls_resumption {
     _Atomic uint32_t references;
     WOLFSSL_SESSION *session;
@@ -10,13 +8,22 @@ struct tls_resumption {
     bool null;
 };
 
-/* TLS 1.3 without a ticket is nothing to come back with; 1.2 has session ids as well. */
-static bool can_come_back(struct tls *t)
+/* TLS 1.3 without a ticket is nothing to come back with; 1.2 has session ids as well. A session that was
+ * resumed still holds the ticket that it came with, but not its secret: where the server gave no new one,
+ * that ticket is good with the session which it was given in, and with no other. */
+static bool can_come_back(const struct tls *t)
 {
-    byte ticket[TICKET_SIZE_MAX];
-    word32 size = sizeof ticket;
-    return wolfSSL_version(t->ssl) != TLS1_3_VERSION
-           || (wolfSSL_get_SessionTicket(t->ssl, ticket, &size) == WOLFSSL_SUCCESS && size > 0);
+    return wolfSSL_version(t->ssl) != TLS1_3_VERSION || t->has_ticket;
+}
+
+int tls_resumption_ticket_came(WOLFSSL *ssl, const unsigned char *ticket, int size, void *context)
+{
+    struct tls *t = context;
+
+    (void)ssl;
+    (void)ticket;
+    t->has_ticket = size > 0;
+    return 0;
 }
 
 struct tls_resumption *tls_resumption_take(struct tls *t)

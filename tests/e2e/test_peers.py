@@ -253,6 +253,20 @@ class MailServers(WithTls):
         self.play(self.server.port, hop)
         self.assertIn(b'TLSv1.3', hop.messages[0].octets)
 
+    def test_resumption_at_postfix(self):
+        """Postfix gives no new ticket to a session that was resumed: the first one serves all that follow."""
+        hop = self.next_hop()
+        pair = self.authority.issue('localhost')
+        postfix = self.postfix(hop.port, {
+            'smtpd_tls_security_level': 'encrypt', 'smtpd_tls_cert_file': pair.certificate,
+            'smtpd_tls_key_file': pair.key, 'smtpd_tls_loglevel': '2'})
+        self.start(self.relay(postfix.port, tls='verify', messages_per_connection=1))
+        for count in range(1, 6):
+            send_message(self.server.port, 'ann@client.test', f'm{count}@sink.test', sample(f'm{count}'))
+            self.wait_for(lambda: len(hop.messages) >= count, lambda: f'{self.server.tail(20)}\n{postfix.log()[-2000:]}', 20)
+        self.assertEqual(postfix.log().count('Reusing old session'), 4)
+        self.assertNotIn('TLS library problem', postfix.log())
+
     def test_from_postfix(self):
         """Postfix verifies us, and sends nothing in the clear."""
         hop = self.next_hop()
