@@ -91,7 +91,7 @@ struct delivery_counters {
     uint64_t attempts, connections, connections_failed, connections_open, connections_idle;
     uint64_t connections_reused;
     uint64_t logins, logins_refused; /* at smarthosts */
-    uint64_t bytes_hot, bytes_cold; /* sent from memory; read from the log first */
+    uint64_t bytes_hot, bytes_cold;  /* sent from memory; read from the log first */
     uint64_t sites, tasks_waiting;
     uint64_t tls_sessions, tls_resumed; /* handshakes; of these, without a certificate */
     uint64_t tls_dane, tls_sts, tls_ca; /* of tls_sessions: verified by */
@@ -122,6 +122,8 @@ struct delivery_options {
 };
 
 struct delivery *delivery_create(const struct delivery_options *options);
+/* For sessions that begin from now on; a reference is taken. */
+void delivery_set_tls(struct delivery *d, struct tls_context *client);
 /* From the queue: queue_init's dispatch, with the delivery as context. */
 void delivery_dispatch(void *delivery, struct queue_entry *entry);
 /* From another shard: a task for a site of ours, or one of ours that comes back. */

@@ -24,6 +24,15 @@ struct delivery *delivery_create(const struct delivery_options *options)
     return d;
 }
 
+void delivery_set_tls(struct delivery *d, struct tls_context *client)
+{
+    struct tls_context *before = d->o.client_tls;
+
+    ASSERT(client != NULL || before == NULL); /* there may be plans that count on it */
+    d->o.client_tls = client != NULL ? tls_context_ref(client) : NULL;
+    tls_context_unref(before);
+}
+
 void delivery_stop(struct delivery *d, uint64_t deadline_ms)
 {
     if (d->stopping)

@@ -134,9 +134,8 @@ void world_open(struct world *w, uint64_t seed, const struct sim_options *option
 void world_use_tls(struct world *w, const char *ca)
 {
     tls_context_unref(w->client);
-    tls_context_unref(w->d->o.client_tls);
     w->client = remote_tls_client(ca);
-    w->d->o.client_tls = tls_context_ref(w->client);
+    delivery_set_tls(w->d, w->client);
 }
 
 static void fetch(void *context, struct sts_fetch *f)
