@@ -112,6 +112,7 @@ void world_open(struct world *w, uint64_t seed, const struct sim_options *option
         .routes = w->routes,
         .route_count = WORLD_ROUTES,
         .retry.intervals = {&w->interval_ms, 1},
+        .mta_sts = true,
     };
     w->results = mem_calloc(WORLD_RESULTS, sizeof(*w->results));
     w->helpers = work_pool_create("helpers", 0, WORLD_JOBS);
