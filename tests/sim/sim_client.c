@@ -431,6 +431,7 @@ static void answered_dot(struct client *c, struct expect e, unsigned code)
 
     if (code == 250) {
         e.message->state = MESSAGE_ACCEPTED;
+        WORLD_CHECK(w, is_encrypted(c) || !w->plan.requires, "mail is taken in the clear");
         w->tls_in += is_encrypted(c);
         c->tries = 0;
     } else if (code / 100 == 5) {

@@ -136,6 +136,7 @@ static void one_step(struct world *w)
     if (w->options.crash_at != 0 && w->steps == w->options.crash_at)
         crash_here(w);
     check_pace(w);
+    mx_look_at_reload(w);
     if (mx_look(w) && !w->ending)
         mx_boot_later(w);
 }
@@ -153,6 +154,7 @@ static void incident(struct world *w)
     switch (kind) {
     case INCIDENT_STOP: mx_stop(w); return;
     case INCIDENT_OPERATOR: mx_operate(w); return;
+    case INCIDENT_RELOAD: mx_reload(w); return;
     case INCIDENT_CRASH:
     case INCIDENT_KILL:
         if (w->mx.state == MX_DOWN)
@@ -290,7 +292,7 @@ void sim_mail_run(const struct run_options *options, struct run_result *out)
         fprintf(stderr, "%.*s", SLICE_ARG(buf_slice(&w->plan.conf)));
     w->sim = sim_create(options->seed, &w->plan.weather);
     mx_init(w);
-    sim_tls_init(w);
+    sim_tls_init(w, &w->tls);
     if (options->fail_op > 0)
         (void)sim_machine_fail_ops(w->mx.machine, options->fail_op - 1, 1);
     sinks_start(w);
@@ -320,7 +322,7 @@ void sim_mail_run(const struct run_options *options, struct run_result *out)
     current = NULL;
     sim_destroy(w->sim);
     mx_finish(w);
-    sim_tls_finish(w);
+    sim_tls_finish(&w->tls);
     plan_finish(&w->plan);
     model_finish(&w->model);
     mem_free(w);

@@ -7,6 +7,7 @@
  *   sim_client.c      SMTP clients
  *   sim_sink.c        next hops
  *   sim_tls.c         what they and the server speak TLS with
+ *   sim_reload.c      the server's settings, made anew while it runs
  *   sim_world_mail.c  machines, the server's shards, its ends and beginnings
  *   sim_mail.c        a seed from its beginning to its end
  *   sim_main.c        the program: many seeds; one scenario with a fault at each place
@@ -137,7 +138,14 @@ void model_check(struct world *w);
 
 /* ---- sim_plan.c ---------------------------------------------------------------------------- */
 
-enum incident { INCIDENT_STOP, INCIDENT_CRASH, INCIDENT_KILL, INCIDENT_OPERATOR, INCIDENT_COUNT };
+enum incident {
+    INCIDENT_STOP,
+    INCIDENT_CRASH,
+    INCIDENT_KILL,
+    INCIDENT_OPERATOR,
+    INCIDENT_RELOAD,
+    INCIDENT_COUNT
+};
 
 enum {
     CLIENTS_MAX = 6,
@@ -177,6 +185,7 @@ enum sim_tls_kind { SIM_TLS_OFF, SIM_TLS_NULL, SIM_TLS_REAL, SIM_TLS_HEAVY };
 struct plan {
     unsigned shards;
     uint8_t tls;   /* enum sim_tls_kind */
+    bool requires; /* the server takes no mail in the clear */
     bool encrypts; /* mail to a.test leaves encrypted, or waits */
     uint64_t segment;
     struct spool_options staging; /* sizes that are not the default */
@@ -226,6 +235,19 @@ struct mx_shard {
     bool done; /* its loop has ended */
 };
 
+/* All NULL: nobody speaks TLS. */
+struct sim_tls {
+    struct tls_context *mx_server, *mx_client, *sink, *client;
+    struct tls_context *listeners[LISTENERS_MAX]; /* mx_server, for each */
+};
+
+/* What the server runs with after a reload. */
+struct sim_settings {
+    struct conf *conf;
+    struct sim_tls tls;
+    struct shard_settings shard;
+};
+
 enum mx_state { MX_DOWN, MX_UP, MX_STOPPING };
 
 struct mx {
@@ -242,16 +264,13 @@ struct mx {
     uint64_t recovery_ops; /* file ops of the second start */
     uint64_t checkpoints, compacted_bytes, recycled;
     uint64_t stop_ms; /* when it was asked to stop */
+    struct sim_settings *now,
+        *next; /* of the last reload; of the one under way; NULL: those of the start */
+    uint64_t reloads;
 };
 
 struct sinks;
 struct clients;
-
-/* All NULL: nobody speaks TLS. */
-struct sim_tls {
-    struct tls_context *mx_server, *mx_client, *sink, *client;
-    struct tls_context *listeners[LISTENERS_MAX]; /* mx_server, for each */
-};
 
 struct world {
     uint64_t seed;
@@ -303,8 +322,16 @@ bool world_step(struct world *w); /* false: nothing will ever happen */
 
 /* ---- sim_tls.c ----------------------------------------------------------------------------- */
 
-void sim_tls_init(struct world *w);
-void sim_tls_finish(struct world *w);
+void sim_tls_init(struct world *w, struct sim_tls *t);
+void sim_tls_finish(struct sim_tls *t);
+
+/* ---- sim_reload.c -------------------------------------------------------------------------- */
+
+struct conf *mx_load_conf(struct world *w);
+void mx_reload(struct world *w); /* as SIGHUP */
+/* After each step: what was replaced is let go as soon as that may be. */
+void mx_look_at_reload(struct world *w);
+void mx_forget_reloads(struct world *w); /* it is down */
 
 /* ---- sim_client.c, sim_sink.c -------------------------------------------------------------- */
 

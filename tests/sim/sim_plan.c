@@ -165,6 +165,8 @@ static void choose_messages(struct world *w, bool tiny)
         c->tls = p->tls == SIM_TLS_OFF ? CLIENT_CLEAR : (uint8_t)rand_below(r, 3);
         if (c->helo && c->tls == CLIENT_STARTTLS)
             c->tls = CLIENT_CLEAR;
+        if (p->requires && c->tls == CLIENT_CLEAR)
+            c->tls = CLIENT_IMPLICIT;
         c->inject = rand_chance(r, 1, 4) ? 5000 : 0;
         c->chunk = (uint32_t)PICK(r, 1 + rand_below(r, 100), 4096, 60000);
         c->vanish = rand_chance(r, 1, 4) ? 3000 : 0;
@@ -316,7 +318,6 @@ static void write_conf(struct plan *p, struct rand *r, bool tiny)
                                 "spool = \"/spool\"\n"
                                 "control = \"/run/control\"\n"
                                 "relay_from = {\"10.0.2.0/24\"}\n"
-                                "listener \"mx\" { address = {\"10.0.0.1:25\"} role = mx }\n"
                                 "domain \"box.test\" { to = \"maildir:/mail/%d/%u\" }\n"
                                 "domain \"void.test\" { to = \"discard\" }\n"
                                 "domain \"no.test\" { to = \"reject:nobody here\" }\n";
@@ -325,13 +326,18 @@ static void write_conf(struct plan *p, struct rand *r, bool tiny)
     (void)buf_append_str(&p->conf, fixed);
     (void)buf_printf(&p->conf, "spool_segment = \"%lluK\"\n",
                      (unsigned long long)(p->segment / KIB));
+    (void)buf_printf(&p->conf, "listener \"mx\" { address = {\"10.0.0.1:25\"} role = mx%s }\n",
+                     p->requires ? "  tls = required" : "");
     if (p->tls != SIM_TLS_OFF)
         (void)buf_append_str(&p->conf, with_tls);
     write_route(p, r, "a.test", "\"smtp://10.0.1.1:2525\"", p->encrypts ? "encrypt" : NULL);
     write_route(p, r, "b.test", "{\"smtp://10.0.1.9:2525\", \"smtp://10.0.1.2:2525\"}",
                 rand_chance(r, 1, 4) ? "none" : NULL);
-    write_route(p, r, "back.test", "\"smtp://10.0.1.3:2525\"",
-                rand_chance(r, 1, 4) ? "opportunistic" : NULL);
+    if (p->tls != SIM_TLS_OFF && rand_chance(r, 1, 3))
+        write_route(p, r, "back.test", "\"smtp://10.0.1.3:465\"", "encrypt  tls_implicit = yes");
+    else
+        write_route(p, r, "back.test", "\"smtp://10.0.1.3:2525\"",
+                    rand_chance(r, 1, 4) ? "opportunistic" : NULL);
     write_route(p, r, "*", "\"mx\"", NULL);
     write_retry(p, r);
     write_limits(p, r, tiny);
@@ -349,6 +355,7 @@ void plan_make(struct world *w)
         p->tls = SIM_TLS_NULL;
     if (w->seed % 25 == 0) /* they are slow */
         p->tls = w->seed % 50 == 0 ? SIM_TLS_HEAVY : SIM_TLS_REAL;
+    p->requires = p->tls != SIM_TLS_OFF && rand_chance(r, 1, 4);
     p->encrypts = p->tls != SIM_TLS_OFF && rand_chance(r, 1, 3);
     tiny = p->weather.recv_buffer_len < TINY || p->weather.link_buffer_len < TINY;
     p->shards = 1 + (unsigned)rand_below(r, SHARDS_MAX);

@@ -14,7 +14,7 @@ enum { LINE_MAX_BYTES = 2048, STALL_MS = 3600 * 1000, OUTAGE_MAX_MS = 600 * 1000
 struct sink {
     struct station station;
     struct sinks *all;
-    struct net_listener listeners[2]; /* ports 25 and 2525 */
+    struct net_listener listeners[3]; /* ports 25, 2525 and 465, where TLS comes first */
     bool pipelining, eightbit, size, helo_only, starttls;
     uint64_t outage_until_ms;
     uint64_t connections;
@@ -39,6 +39,7 @@ struct session {
     bool greeted, mail, lone_dot;
     bool by_route;                        /* came to port 2525 */
     bool asked, start_tls, was_encrypted; /* STARTTLS; it is granted; it went well */
+    bool greets_late;                     /* when TLS is there */
     bool deaf;                            /* it has said yes to it and does not mean it */
     struct buf late;                      /* the reply that the timer sends */
     struct buf sender;                    /* of the transaction */
@@ -458,14 +459,18 @@ static bool handshake_is_over(struct session *s)
         net_conn_start_tls(&s->conn, tls_accept(world_of(s)->tls.sink), NULL);
     }
     s->was_encrypted |= is_encrypted(s);
-    return s->conn.tls_state != NET_CONN_TLS_HANDSHAKE;
+    if (s->greets_late && is_encrypted(s)) {
+        s->greets_late = false;
+        (void)say(s, "220 sink.test\r\n");
+    }
+    return s->conn.tls_state != NET_CONN_TLS_HANDSHAKE && s->state != ENDING && !s->waiting;
 }
 
 static void session_step(struct session *s)
 {
     while (s->state != ENDING && !s->waiting && !s->deaf && s->conn.error == 0) {
         if (!handshake_is_over(s))
-            return;
+            break;
         if (!(s->state == IN_DATA ? take_data(s) : take_command(s)))
             break;
     }
@@ -494,7 +499,7 @@ static void greet(struct session *s)
     if (strikes(s, weather(s)->outage))
         k->outage_until_ms = now_ms + rand_below(&world_of(s)->rand, OUTAGE_MAX_MS);
     if (now_ms < k->outage_until_ms && world_of(s)->calm_ms == 0) {
-        if (rand_chance(&world_of(s)->rand, 1, 2)) {
+        if (s->asked || rand_chance(&world_of(s)->rand, 1, 2)) {
             session_drop(s);
             return;
         }
@@ -502,7 +507,10 @@ static void greet(struct session *s)
         session_leave(s);
         return;
     }
-    (void)say(s, "220 sink.test\r\n");
+    if (s->asked) /* by the port */
+        s->start_tls = s->greets_late = true;
+    else
+        (void)say(s, "220 sink.test\r\n");
     session_step(s);
 }
 
@@ -521,13 +529,14 @@ static void sink_accepted(struct net_listener *l, int fd)
     buf_init(&s->rcpts, 0);
     buf_init(&s->text, 0);
     s->by_route = l == &k->listeners[1];
+    s->asked = l == &k->listeners[2];
     net_conn_init(&s->conn, k->station.io, fd, session_ready, session_closed);
     greet(s);
 }
 
 static void sink_start(struct sinks *all, struct sink *k, unsigned number)
 {
-    static const unsigned ports[] = {25, 2525};
+    static const unsigned ports[] = {25, 2525, 465};
     struct rand *r = &all->world->rand;
     char text[64];
 

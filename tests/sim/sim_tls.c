@@ -14,14 +14,13 @@ static const struct tls_pair heavy_pair = {.certificate_file = "certificate",
                                            .certificate = SLICE_INIT(NET_TEST_HEAVY_CERTIFICATE),
                                            .key = SLICE_INIT(NET_TEST_HEAVY_KEY)};
 
-void sim_tls_init(struct world *w)
+void sim_tls_init(struct world *w, struct sim_tls *t)
 {
     const struct tls_pair *mx = w->plan.tls == SIM_TLS_HEAVY ? &heavy_pair : &pair;
     bool null = w->plan.tls == SIM_TLS_NULL;
     const struct tls_server_options server = {.pairs = mx, .pair_count = 1, .null = null};
     const struct tls_server_options sink = {.pairs = &pair, .pair_count = 1, .null = null};
     const struct tls_client_options client = {.ca = mx->certificate, .null = null};
-    struct sim_tls *t = &w->tls;
     struct buf why = {0};
 
     if (w->plan.tls == SIM_TLS_OFF)
@@ -38,10 +37,10 @@ void sim_tls_init(struct world *w)
     buf_finish(&why);
 }
 
-void sim_tls_finish(struct world *w)
+void sim_tls_finish(struct sim_tls *t)
 {
-    tls_context_unref(w->tls.mx_server);
-    tls_context_unref(w->tls.mx_client);
-    tls_context_unref(w->tls.sink);
-    tls_context_unref(w->tls.client);
+    tls_context_unref(t->mx_server);
+    tls_context_unref(t->mx_client);
+    tls_context_unref(t->sink);
+    tls_context_unref(t->client);
 }

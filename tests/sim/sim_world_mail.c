@@ -4,8 +4,6 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base_mem.h"
 #include "sim_mail.h"
@@ -115,6 +113,7 @@ static void shards_destroy(struct world *w, bool crashed)
     for (unsigned i = 0; i < mx->group.count && !crashed; i++)
         io_destroy(mx->shards[i].io);
     work_pool_destroy(mx->helpers);
+    mx_forget_reloads(w);
     server_shared_finish(&mx->shared);
     mx->group.count = 0;
     mx->state = MX_DOWN;
@@ -412,23 +411,6 @@ void mx_print(struct world *w)
 
 /* ---- the world ----------------------------------------------------------------------------- */
 
-static void load_conf(struct world *w)
-{
-    struct conf_errors errors = {0};
-    struct slice text = buf_slice(&w->plan.conf);
-    int fd = memfd_create("mailring.conf", 0);
-    char path[64];
-    bool ok = fd >= 0 && write(fd, text.data, text.len) == (ssize_t)text.len;
-
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    ok = ok && conf_load(path, &w->conf, &errors);
-    for (size_t i = 0; i < errors.count && (!ok || w->verbose); i++)
-        fprintf(stderr, "%s\n", errors.items[i].text);
-    WORLD_CHECK(w, ok, "the configuration is wrong:\n%.*s", SLICE_ARG(text));
-    conf_errors_finish(&errors);
-    (void)close(fd);
-}
-
 static void make_zone(struct world *w)
 {
     struct dns_sim_zone *z = w->zone = dns_sim_zone_create();
@@ -463,7 +445,7 @@ static void make_directories(struct world *w)
 
 void mx_init(struct world *w)
 {
-    load_conf(w);
+    w->conf = mx_load_conf(w);
     make_zone(w);
     w->plan.staging.segment_size = w->conf->spool_segment;
     w->mx.machine = sim_machine_create(w->sim, "10.0.0.1");
