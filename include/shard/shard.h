@@ -88,7 +88,7 @@ void shard_start(struct shard *s);
 void shard_listen(struct shard *s, int fd, size_t listener);
 /* Passes until the group has stopped and all is on disk or delivered. */
 void shard_run(struct shard *s);
-/* Instead of shard_run(), when another shard could not be opened: ends what the spool has begun. */
+/* Instead of shard_run(), when this shard or another could not be opened: ends what has begun. */
 void shard_rest(struct shard *s);
 /* On the shard's thread, when all shards have left shard_run(). With crashed (simulator): no call into io. */
 void shard_destroy(struct shard *s, bool crashed);

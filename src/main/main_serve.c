@@ -388,7 +388,7 @@ static void *worker_main(void *argument)
         continue;
     if (!atomic_load(&s->failed))
         worker_serve(w);
-    else if (w->ok)
+    else if (w->shard != NULL)
         shard_rest(w->shard);
     /* All are done with each other's mailboxes before any is freed; and each by its own thread, which
      * alone may use its ring. */

@@ -475,6 +475,8 @@ void shard_run(struct shard *s)
 
 void shard_rest(struct shard *s)
 {
+    if (s->spool == NULL)
+        return;
     spool_stop(s->spool);
     sts_stop(s->sts);
     report_stop(s->report);

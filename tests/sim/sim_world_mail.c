@@ -119,10 +119,10 @@ static void shards_destroy(struct world *w, bool crashed)
     mx->state = MX_DOWN;
 }
 
-/* Those that did open, before everything is given back. */
+/* Those that did open, and the one that did not, before everything is given back. */
 static void close_all(struct world *w, unsigned opened)
 {
-    for (unsigned i = 0; i < opened; i++) {
+    for (unsigned i = 0; i <= opened && i < w->mx.group.count; i++) {
         sim_io_set_stepping(w->mx.shards[i].io, true);
         shard_rest(w->mx.shards[i].shard);
     }
