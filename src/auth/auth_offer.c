@@ -18,7 +18,7 @@ struct slice auth_certificate_name(const struct auth_peer *peer)
 {
     const struct conf_listener *listener = peer->listener;
     struct tls_facts facts;
-    bool trusted;
+    bool trusted, whole;
 
     if (peer->tls == NULL)
         return SLICE_NULL;
@@ -30,7 +30,9 @@ struct slice auth_certificate_name(const struct auth_peer *peer)
         trusted = memcmp(listener->relay_certificates.items[i].sha256, facts.peer_sha256,
                          sizeof(facts.peer_sha256))
                   == 0;
-    return trusted && sasl_user_valid(facts.peer_name) ? facts.peer_name : SLICE_NULL;
+    /* tls cuts it at 63 characters and replaces what is not ASCII, for logs: then it is not the name. */
+    whole = facts.peer_name.len < 63 && slice_find(facts.peer_name, '?') < 0;
+    return trusted && whole && sasl_user_valid(facts.peer_name) ? facts.peer_name : SLICE_NULL;
 }
 
 /* Whether the configuration names it; without a list it names all. */
