@@ -23,7 +23,8 @@ struct tls_pair {
     const char *certificate_file, *key_file; /* for messages */
     struct slice certificate;                /* PEM: the leaf first, then intermediates */
     struct slice key;                        /* PEM, unencrypted */
-    struct slice ocsp;                       /* DER response to staple; empty: none */
+    struct slice ocsp;                       /* DER response to staple; empty: none. One that is
+                                              * of no use is left out: tls_pair_examine() */
 };
 
 struct tls_server_options {
@@ -66,6 +67,8 @@ struct tls_certificate_facts {
     int64_t not_before, not_after; /* Unix seconds */
     const char *kind;              /* "RSA-2048", "ECDSA-P256", "Ed25519" */
     uint8_t sha256[32];
+    int64_t staple_until;       /* its OCSP response is sent along until then; 0: none */
+    const char *staple_problem; /* static; why a given response is not; NULL: no problem */
 };
 /* False and *out_why: not a certificate; not its key; unreadable, encrypted. Both are examined. */
 bool tls_pair_examine(const struct tls_pair *pair, struct tls_certificate_facts *out,

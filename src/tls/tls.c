@@ -54,6 +54,7 @@ static const char *alert_text(int code)
         {missing_extension, "missing_extension"},
         {unsupported_extension, "unsupported_extension"},
         {unrecognized_name, "unrecognized_name"},
+        {bad_certificate_status_response, "bad_certificate_status_response"},
         {certificate_required, "certificate_required"},
         {no_application_protocol, "no_application_protocol"},
     };
@@ -218,7 +219,7 @@ static void meet_client(struct tls *t)
     t->extended_master_secret = hello.extended_master_secret;
     (void)buf_append_slice(&t->sni, buf_slice(&hello.sni));
     tls_hello_finish(&hello);
-    open_session(t, t->pair->ctx);
+    open_session(t, tls_staple_is_fresh(t->pair->staple) ? t->pair->stapling : t->pair->ctx);
     t->state = TLS_STATE_HANDSHAKE;
 }
 

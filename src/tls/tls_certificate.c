@@ -62,8 +62,8 @@ bool tls_pem_next(struct slice *pem, struct slice *out_der, int *out_status)
 
 /* ---- DER, where wolfSSL does not say: the parts of a certificate that it has read already --------------- */
 
-static bool der_next(struct slice *s, uint8_t *out_tag, struct slice *out_whole,
-                     struct slice *out_content)
+bool tls_der_next(struct slice *s, uint8_t *out_tag, struct slice *out_whole,
+                  struct slice *out_content)
 {
     if (s->len < 2)
         return false;
@@ -91,19 +91,19 @@ bool tls_certificate_spki(const struct tls_certificate *c, struct slice *out)
     /* Certificate { TBSCertificate { [0] version, serial, algorithm, issuer, validity, subject, SPKI */
     struct slice rest = c->der, whole, content;
     uint8_t tag;
-    if (!der_next(&rest, &tag, &whole, &content) || tag != 0x30)
+    if (!tls_der_next(&rest, &tag, &whole, &content) || tag != 0x30)
         return false;
     rest = content;
-    if (!der_next(&rest, &tag, &whole, &content) || tag != 0x30)
+    if (!tls_der_next(&rest, &tag, &whole, &content) || tag != 0x30)
         return false;
     rest = content;
     int before = 5;
     if (rest.len > 0 && rest.data[0] == 0xA0)
         before++;
     for (; before > 0; before--)
-        if (!der_next(&rest, &tag, &whole, &content))
+        if (!tls_der_next(&rest, &tag, &whole, &content))
             return false;
-    if (!der_next(&rest, &tag, &whole, &content) || tag != 0x30)
+    if (!tls_der_next(&rest, &tag, &whole, &content) || tag != 0x30)
         return false;
     *out = whole;
     return true;
@@ -186,7 +186,7 @@ static int64_t unix_seconds(const struct tm *tm)
 }
 
 /* 0 if it cannot be read, which wolfSSL would have refused before. */
-static int64_t date_seconds(const byte *date, int len)
+int64_t tls_date_seconds(const byte *date, int len)
 {
     const byte *text = NULL;
     byte format = 0;
@@ -201,8 +201,8 @@ static int64_t date_seconds(const byte *date, int len)
 
 void tls_certificate_facts(const struct tls_certificate *c, struct tls_certificate_facts *out)
 {
-    out->not_before = date_seconds(c->decoded.beforeDate, c->decoded.beforeDateLen);
-    out->not_after = date_seconds(c->decoded.afterDate, c->decoded.afterDateLen);
+    out->not_before = tls_date_seconds(c->decoded.beforeDate, c->decoded.beforeDateLen);
+    out->not_after = tls_date_seconds(c->decoded.afterDate, c->decoded.afterDateLen);
     out->kind = kind_text(c);
     tls_digest(TLS_HASH_SHA256, c->der, out->sha256);
 }

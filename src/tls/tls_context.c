@@ -110,9 +110,18 @@ bool tls_pair_examine(const struct tls_pair *pair, struct tls_certificate_facts 
     WOLFSSL_CTX *ctx = wolfSSL_CTX_new(wolfSSLv23_server_method());
     ASSERT(ctx != NULL);
     bool good = load_pair(ctx, pair, out_why);
-    if (good)
+    struct tls_staple *staple = NULL;
+    if (good) {
         tls_certificate_facts(leaf, out);
+        out->staple_until = 0;
+        out->staple_problem = NULL;
+        if (pair->ocsp.len > 0)
+            staple = tls_staple_attach(ctx, pair, &out->staple_problem);
+        if (staple != NULL)
+            out->staple_until = tls_staple_until(staple);
+    }
     wolfSSL_CTX_free(ctx);
+    tls_staple_destroy(staple);
     free_leaf(leaf);
     return good;
 }
@@ -200,6 +209,23 @@ static WOLFSSL_CTX *create_server_ctx(const struct tls_server_options *o,
     return ctx;
 }
 
+/* A response that is of no use does not stop anything: tls_pair_examine() tells. */
+static void create_stapling(const struct tls_server_options *o, const struct tls_pair *pair,
+                            struct tls_server_pair *out)
+{
+    const char *problem;
+    struct buf ignored;
+    buf_init(&ignored, 0);
+    out->stapling = create_server_ctx(o, pair, &ignored);
+    ASSERT(out->stapling != NULL); /* the same has just been made */
+    out->staple = tls_staple_attach(out->stapling, pair, &problem);
+    if (out->staple == NULL) {
+        wolfSSL_CTX_free(out->stapling);
+        out->stapling = NULL;
+    }
+    buf_finish(&ignored);
+}
+
 static bool create_pair(const struct tls_server_options *o, const struct tls_pair *pair,
                         struct tls_server_pair *out, bool *io_heavy, struct buf *out_why)
 {
@@ -215,12 +241,16 @@ static bool create_pair(const struct tls_server_options *o, const struct tls_pai
     if (!tls_certificate_end_point(leaf, out->end_point, &out->end_point_len))
         out->end_point_len = 0;
     free_leaf(leaf);
+    if (out->ctx != NULL && pair->ocsp.len > 0)
+        create_stapling(o, pair, out);
     return out->ctx != NULL;
 }
 
 static void destroy_pair(struct tls_server_pair *pair)
 {
     wolfSSL_CTX_free(pair->ctx);
+    wolfSSL_CTX_free(pair->stapling);
+    tls_staple_destroy(pair->staple);
     buf_finish(&pair->names);
 }
 

@@ -52,6 +52,11 @@ struct slice tls_certificate_subject(const struct tls_certificate *c); /* CN, or
 /* RFC 5929 4.1. False: its signature names no single hash. */
 bool tls_certificate_end_point(const struct tls_certificate *c, uint8_t out[TLS_BINDING_MAX],
                                size_t *out_len);
+/* The next element of DER: its tag, itself and what is in it. Lengths up to 2^24, definite. */
+bool tls_der_next(struct slice *s, uint8_t *out_tag, struct slice *out_whole,
+                  struct slice *out_content);
+/* Unix seconds of a UTCTime or GeneralizedTime with its header; 0 if it is none. */
+int64_t tls_date_seconds(const byte *date, int len);
 /* Takes the next certificate off the front of *pem. The DER is to be freed with mem_free().
  * False: there is no further one, or *out_status != 0. */
 bool tls_pem_next(struct slice *pem, struct slice *out_der, int *out_status);
@@ -75,13 +80,22 @@ void tls_anchors_destroy(struct tls_anchors *a); /* NULL is fine */
 int tls_anchors_verify(const struct tls_anchor *anchors, size_t anchor_count,
                        struct tls_certificate *const *certs, size_t count);
 
+/* ---- tls_staple.c: OCSP responses ---------------------------------------------------------------- */
+
+/* Makes ctx, which has the pair loaded, staple pair->ocsp. NULL and *out_problem (static) if it cannot be;
+ * ctx is then of no use. To be destroyed after ctx. */
+struct tls_staple *tls_staple_attach(WOLFSSL_CTX *ctx, const struct tls_pair *pair,
+                                     const char **out_problem);
+bool tls_staple_is_fresh(const struct tls_staple *s); /* false for NULL */
+int64_t tls_staple_until(const struct tls_staple *s);
+void tls_staple_destroy(struct tls_staple *s); /* NULL is fine */
+
 /* ---- tls_context.c -------------------------------------------------------------------------------- */
 
 struct tls_server_pair {
     WOLFSSL_CTX *ctx;
-    WOLFSSL_CTX *stapling;        /* the same with an OCSP response; NULL: none */
-    _Atomic bool staple_is_stale; /* its time is over */
-    struct slice staple;          /* owned */
+    WOLFSSL_CTX *stapling; /* the same with an OCSP response; NULL: none */
+    struct tls_staple *staple;
     enum tls_key_kind kind;
     struct buf names; /* lower-case patterns, each with NUL behind it */
     uint8_t end_point[TLS_BINDING_MAX];

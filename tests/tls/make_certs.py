@@ -120,7 +120,7 @@ def ocsp(folder):
     index.write_text(f'V\t21200101000000Z\t\t{serial}\tunknown\t/CN=mx.example.org\n')
     openssl('ocsp', '-index', str(index), '-CA', str(folder / 'middle.pem'), '-rsigner', str(folder / 'middle.pem'),
             '-rkey', str(folder / 'middle.key'), '-issuer', str(folder / 'middle.pem'),
-            '-cert', str(folder / 'mx_ecdsa.pem'), '-ndays', '34000', '-respout', str(folder / 'ocsp.der'))
+            '-cert', str(folder / 'mx_ecdsa.pem'), '-ndays', '34000', '-resp_no_certs', '-no_nonce', '-respout', str(folder / 'ocsp.der'))
     data = (folder / 'ocsp.der').read_bytes()
     rows = '\n'.join('    ' + ', '.join(f'0x{b:02x}' for b in data[i:i + 16]) + ','
                      for i in range(0, len(data), 16))

@@ -55,6 +55,6 @@ extern const char spki_sha256_mx_rsa[];
 extern const char spki_sha256_mx_ecdsa[];
 extern const char spki_sha256_mx_ed25519[];
 extern const char spki_sha256_middle[];
-extern const unsigned char ocsp_mx_ecdsa[1107]; /* DER */
+extern const unsigned char ocsp_mx_ecdsa[465]; /* DER */
 
 #endif
