@@ -118,17 +118,15 @@ static void log_login(const struct delivery_smtp *c, enum delivery_auth outcome,
                       const struct delivery_reason *why)
 {
     bool in = outcome == DELIVERY_AUTH_IN;
-    char ip[IP_TEXT_SIZE];
     struct log_record r;
 
-    ip_format(&c->ip, ip);
     log_begin(&r,
               in                               ? LOG_DEBUG
               : outcome == DELIVERY_AUTH_LATER ? LOG_WARNING
                                                : LOG_ERROR,
               in ? "login" : "login-refused");
     log_slice(&r, "host", c->host);
-    log_str(&r, "ip", ip);
+    log_ip(&r, "ip", &c->ip);
     log_slice(&r, "user", conf_of(c)->user);
     if (c->auth != NULL)
         log_slice(&r, "mechanism", sasl_mechanisms[c->auth->mechanism].name);
