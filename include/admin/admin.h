@@ -7,6 +7,7 @@
  *     queue list [json]
  *     queue show|retry|delete ID... [json]
  *     queue retry|delete all
+ *     tls-report send
  */
 #ifndef ADMIN_H
 #define ADMIN_H

@@ -127,8 +127,10 @@ static void request(struct admin_client *c, struct slice line)
         admin_status(c, json);
     else if (count > 0 && word_is(words[0], "queue"))
         request_queue(c, words + 1, count - 1, json);
+    else if (count == 2 && !json && word_is(words[0], "tls-report") && word_is(words[1], "send"))
+        admin_report(c);
     else
-        admin_error(c, "unknown request; known are status and queue");
+        admin_error(c, "unknown request; known are status, queue and tls-report send");
     mem_free(words);
 }
 

@@ -45,6 +45,7 @@ void admin_call_over(struct admin_client *c);
 
 /* Requests; each begins its answer now or later. `words` are the rest of the line. */
 void admin_status(struct admin_client *c, bool json);
+void admin_report(struct admin_client *c);
 enum admin_queue_verb { ADMIN_QUEUE_LIST, ADMIN_QUEUE_SHOW, ADMIN_QUEUE_RETRY, ADMIN_QUEUE_DELETE };
 void admin_queue(struct admin_client *c, enum admin_queue_verb verb, const struct slice *ids,
                  size_t id_count, bool json);

@@ -21,6 +21,8 @@ static const struct {
     {"check", main_check, "read the configuration and say what is wrong with it", false},
     {"status", main_status, "counters of the running server [--json]", false},
     {"queue", main_queue, "list | show ID | retry ID|all | delete ID|all  [--json]", true},
+    {"tls-report", main_tls_report, "send: tell other domains now how TLS with them went so far",
+     true},
     {"spool", main_spool, "verify (only while no server runs) | dump [ID]", true},
     {"passwd", main_passwd, "USER: set a password [--scheme=NAME], or --delete, or --check", true},
     {"version", main_version, "version, kernel features found, build", false},
@@ -52,7 +54,7 @@ static void print_usage(FILE *to)
 {
     (void)fprintf(to, "usage: mailring COMMAND [-c FILE] [options]\n\n");
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        (void)fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+        (void)fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
     (void)fprintf(
         to,
         "\n  -c FILE               configuration (default " CONF_PATH_DEFAULT ")\n"

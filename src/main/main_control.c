@@ -135,3 +135,8 @@ int main_queue(const struct main_options *o)
 {
     return ask_words(o, "queue");
 }
+
+int main_tls_report(const struct main_options *o)
+{
+    return ask_words(o, "tls-report");
+}

@@ -124,7 +124,7 @@ void report_close_period(struct report *r, struct report_close *c)
     begin_table(r, now_s);
     /* The day's own file must not say it again. */
     r->dirty = r->save_wanted = true;
-    add_period(r, name, UINT64_MAX);
+    add_period(r, name, some_time_later_ms(r)); /* unless report_send() is sooner */
     pump(r);
 }
 

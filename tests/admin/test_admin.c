@@ -246,10 +246,10 @@ START_TEST(each_mistake_has_its_answer)
     static const struct {
         const char *line, *answer;
     } table[] = {
-        {"", "error unknown request; known are status and queue\n"},
-        {"json", "error unknown request; known are status and queue\n"},
-        {"STATUS", "error unknown request; known are status and queue\n"},
-        {"status all", "error unknown request; known are status and queue\n"},
+        {"", "error unknown request; known are status, queue and tls-report send\n"},
+        {"json", "error unknown request; known are status, queue and tls-report send\n"},
+        {"STATUS", "error unknown request; known are status, queue and tls-report send\n"},
+        {"status all", "error unknown request; known are status, queue and tls-report send\n"},
         {"queue", "error unknown queue request; known are list, show, retry and delete\n"},
         {"queue flush json",
          "error unknown queue request; known are list, show, retry and delete\n"},
@@ -259,7 +259,7 @@ START_TEST(each_mistake_has_its_answer)
         {"queue show x", "error not a message id\n"},
         {"queue delete all all", "error not a message id\n"},
         {"queue show 0000000000000", "error no such message in the queue\n"},
-        {"\x01\xff", "error unknown request; known are status and queue\n"},
+        {"\x01\xff", "error unknown request; known are status, queue and tls-report send\n"},
     };
 
     admin_world_open(SHARDS, 1);
