@@ -57,7 +57,7 @@ void sts_lookup(struct sts *s, struct sts_query *q, struct slice domain);
 /* Releases the policy; also gives up a lookup that is still open (done is not called then). */
 void sts_query_finish(struct sts_query *q);
 /* A delivery has failed because of the policy: the next lookup asks for the TXT record again, since the
- * domain may have changed it meanwhile (5.1). */
+ * domain may have changed it meanwhile (5.1). On any shard. */
 void sts_doubt(struct sts *s, struct slice domain);
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -90,6 +90,10 @@ struct sts_options {
     uint16_t https_port; /* 0: 443; tests have no right to that */
     unsigned shard, shards;
     uint64_t seed;
+    /* A doubt about a domain of another shard, to be told there: to sts_doubt(), which then takes no memory
+     * over; `domain` is to be freed with mem_free(). NULL: they are not passed on. */
+    void (*pass_doubt)(void *context, unsigned shard, char *domain);
+    void *context;
     sts_fetcher *fetch; /* NULL: sts_fetch_https */
     void *fetch_context;
     uint32_t

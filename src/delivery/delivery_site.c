@@ -29,7 +29,13 @@ static void addresses_changed(struct delivery_addresses *a)
 static void host_refused(struct delivery_addresses *a, const struct delivery_host *host,
                          enum delivery_tlsa tlsa)
 {
-    delivery_tls_report_refused(container_of(a, struct delivery_site, addresses), host, tlsa);
+    struct delivery_site *s = container_of(a, struct delivery_site, addresses);
+    const struct delivery_task *t = delivery_site_waiting(s);
+
+    /* The domain may name other hosts by now (RFC 8461 5.1). */
+    if (s->policy != NULL && t != NULL && s->d->o.sts != NULL)
+        sts_doubt(s->d->o.sts, t->domain);
+    delivery_tls_report_refused(s, host, tlsa);
 }
 
 static uint64_t now_of(const struct delivery_site *s)

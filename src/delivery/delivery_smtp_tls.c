@@ -115,8 +115,7 @@ static void doubt_policy(const struct delivery_smtp *c)
 {
     const struct delivery_task *t = delivery_site_waiting(c->site);
 
-    if (c->plan->by == DELIVERY_BY_STS && t != NULL && c->d->o.sts != NULL
-        && hash_stable(t->domain) % c->d->o.shards == c->d->o.shard)
+    if (c->plan->by == DELIVERY_BY_STS && t != NULL && c->d->o.sts != NULL)
         sts_doubt(c->d->o.sts, t->domain);
 }
 

@@ -52,6 +52,13 @@ static void post_task(void *context, unsigned to, struct delivery_task *task)
     shard_mailbox_post(&s->group->shards[to]->inboxes[s->o.number], task, SHARD_ITEM_TASK);
 }
 
+static void pass_doubt(void *context, unsigned to, char *domain)
+{
+    struct shard *s = context;
+
+    shard_mailbox_post(&s->group->shards[to]->inboxes[s->o.number], domain, SHARD_ITEM_DOUBT);
+}
+
 static void account(void *context, const struct report_session *session)
 {
     struct shard *s = context;
@@ -149,6 +156,8 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                               .shard = s->o.number,
                                               .shards = s->group->count,
                                               .seed = seed + 2,
+                                              .pass_doubt = pass_doubt,
+                                              .context = s,
                                               .fetch = s->o.sts_fetch,
                                               .fetch_context = s->o.context});
     s->report = report_create(&(struct report_options){.conf = s->conf,
@@ -216,6 +225,10 @@ static void read_letter(struct shard *s, void *item, enum shard_item kind)
     case SHARD_ITEM_TASK: delivery_receive(s->delivery, item); return;
     case SHARD_ITEM_CALL: call->run(s, call); return;
     case SHARD_ITEM_ANSWER: call->done(s, call); return;
+    case SHARD_ITEM_DOUBT:
+        sts_doubt(s->sts, slice_str(item));
+        mem_free(item);
+        return;
     }
     UNREACHABLE();
 }
@@ -490,7 +503,7 @@ void shard_rest(struct shard *s)
     }
 }
 
-/* After a crash: what nobody will read any more. */
+/* What nobody will read any more: anything after a crash; else a doubt at most, which nobody waits for. */
 static void discard_letters(struct shard_mailbox *box)
 {
     enum shard_item kind;
@@ -501,6 +514,8 @@ static void discard_letters(struct shard_mailbox *box)
         while ((item = shard_mailbox_take(box, &kind)) != NULL) {
             if (kind == SHARD_ITEM_TASK)
                 delivery_task_free(item); /* calls are their owners' */
+            else if (kind == SHARD_ITEM_DOUBT)
+                mem_free(item);
         }
     } while (shard_mailbox_is_full(box));
 }
@@ -525,8 +540,7 @@ void shard_destroy(struct shard *s, bool crashed)
     work_door_destroy(s->compute, crashed);
     work_door_destroy(s->patient, crashed);
     for (unsigned i = 0; i < s->group->count; i++) {
-        if (crashed)
-            discard_letters(&s->inboxes[i]);
+        discard_letters(&s->inboxes[i]);
         shard_mailbox_finish(&s->inboxes[i]);
     }
     mem_free(s->inboxes);

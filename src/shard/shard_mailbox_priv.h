@@ -9,7 +9,12 @@
 #include "io.h"
 
 /* What an item is; kept in the low bits of the pointer. */
-enum shard_item { SHARD_ITEM_TASK, SHARD_ITEM_CALL, SHARD_ITEM_ANSWER };
+enum shard_item {
+    SHARD_ITEM_TASK,
+    SHARD_ITEM_CALL,
+    SHARD_ITEM_ANSWER,
+    SHARD_ITEM_DOUBT, /* the name of a domain, see sts_doubt(); the receiver frees it */
+};
 
 struct shard_mailbox {
     struct spsc queue;

@@ -117,8 +117,17 @@ void sts_doubt(struct sts *s, struct slice domain)
     struct sts_entry *e;
     struct slice name;
 
+    unsigned owner;
+
     if (!clean_name(domain, memory, &name))
         return;
+    owner = (unsigned)(hash_stable(name) % s->o.shards);
+    if (owner != s->o.shard && s->o.pass_doubt != NULL) {
+        char *copy = mem_zalloc(name.len + 1);
+        memcpy(copy, name.data, name.len);
+        s->o.pass_doubt(s->o.context, owner, copy);
+        return;
+    }
     e = sts_entry_find(s, name);
     if (e != NULL)
         e->trusted_until_ms = 0;
