@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base_codec.h"
+#include "remote_tls.h"
 #include "remote_world.h"
 
 Suite *remote_login_suite(void);
@@ -336,6 +337,79 @@ START_TEST(test_plan)
 }
 END_TEST
 
+/* Under TLS, with real handshakes. Whoever answers and cannot show the host's name hears no password,
+ * unless the route says that anybody may. */
+static const struct secured {
+    const char *what;
+    enum conf_route_tls mode;
+    const char *certificate, *issuer, *key;
+    bool goes;
+} secured[] = {
+    {"good", CONF_ROUTE_TLS_AUTO, cert_mx_ecdsa, cert_middle, key_mx_ecdsa, true},
+    {"good", CONF_ROUTE_TLS_VERIFY, cert_mx_ecdsa, cert_middle, key_mx_ecdsa, true},
+    {"self-signed", CONF_ROUTE_TLS_AUTO, cert_self, NULL, key_self, false},
+    {"self-signed", CONF_ROUTE_TLS_ENCRYPT, cert_self, NULL, key_self, true},
+    {"self-signed", CONF_ROUTE_TLS_OPPORTUNISTIC, cert_self, NULL, key_self, true},
+    {"expired", CONF_ROUTE_TLS_AUTO, cert_expired, cert_middle, key_expired, false},
+    {"another's name", CONF_ROUTE_TLS_AUTO, cert_other, cert_middle, key_other, false},
+    {"by nobody we know", CONF_ROUTE_TLS_AUTO, cert_untrusted, cert_stranger, key_untrusted, false},
+    {"none", CONF_ROUTE_TLS_AUTO, NULL, NULL, NULL, false},
+    {"none", CONF_ROUTE_TLS_ENCRYPT, NULL, NULL, NULL, false},
+    {"none", CONF_ROUTE_TLS_OPPORTUNISTIC, NULL, NULL, NULL, false},
+};
+
+static void check_secured(const struct secured *row, uint64_t seed,
+                          const struct sim_options *options, bool token)
+{
+    struct peer *p = open_smarthost(seed, options, token ? "XOAUTH2" : "SCRAM-SHA-256");
+    struct tls_context *context = NULL;
+    const struct world_result *r;
+    uint32_t i;
+
+    world_use_tls(&w, cert_root);
+    dns_sim_zone_add_address(w.zone, "mx.example.org", "10.0.1.1");
+    own.host = SLICE_LITERAL("mx.example.org");
+    own.host_is_ip = false;
+    w.routes[0].tls = row->mode;
+    if (row->certificate != NULL) {
+        struct tls_pair pair = remote_tls_pair(row->certificate, row->issuer, row->key);
+
+        context = remote_tls_server(&pair, NULL);
+    }
+    p->script.tls = context;
+    p->script.token = "token";
+    if (token)
+        use_token("token");
+    i = world_send(&w, "mx.example.org:587");
+    world_run(&w);
+    r = world_result(&w, i);
+    ck_assert_msg(r->status[0] == (row->goes ? DELIVERY_DONE : DELIVERY_DEFERRED),
+                  "%s, mode %d: %s", row->what, row->mode, r->text);
+    ck_assert_msg(p->auths == row->goes, "%s, mode %d: AUTH %s", row->what, row->mode,
+                  p->auth_line);
+    ck_assert_uint_eq(p->mails, row->goes);
+    world_close(&w);
+    tls_context_unref(context);
+}
+
+START_TEST(test_secured)
+{
+    check_secured(&secured[_i], 1, NULL, false);
+    check_secured(&secured[_i], 2, NULL, true);
+}
+END_TEST
+
+START_TEST(test_secured_in_pieces)
+{
+    struct sim_options options = sim_options_default();
+
+    options.recv_split = 9000;
+    options.latency_max_us = 20000;
+    options.link_buffer_len = 64;
+    check_secured(&secured[0], 1 + (uint64_t)_i, &options, _i % 2 == 0);
+}
+END_TEST
+
 /* "TLS-Required: No" in a message is about that message, not about our password. */
 START_TEST(test_waived)
 {
@@ -463,6 +537,8 @@ Suite *remote_login_suite(void)
     tcase_add_loop_test(t, test_open_token_file, 0, 4);
     tcase_add_test(t, test_empty_token_file);
     tcase_add_loop_test(t, test_plan, 0, ROWS(plans));
+    tcase_add_loop_test(t, test_secured, 0, ROWS(secured));
+    tcase_add_loop_test(t, test_secured_in_pieces, 0, 6);
     tcase_add_test(t, test_waived);
     tcase_add_test(t, test_other_host);
     tcase_add_test(t, test_counted);
