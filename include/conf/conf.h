@@ -277,6 +277,12 @@ struct conf {
     bool mta_sts; /* look for policies of domains that we deliver to */
     struct conf_tls_reports tls_reports;
     struct conf_limits limits;
+
+    /* 0 after conf_load(). conf_carry() counts one more than before if anything in the files or the secrets
+     * that they name is not as it was: with the same generation, routes are the same too. */
+    uint32_t generation;
+
+    _Atomic unsigned refs; /* conf_ref() and conf_free() */
 };
 
 struct conf_error {

@@ -22,6 +22,7 @@
 #include "tls_context.h"
 
 struct delivery;
+struct delivery_terms;
 
 enum delivery_status {
     DELIVERY_PENDING,
@@ -67,8 +68,10 @@ struct delivery_task {
     struct queue_entry *entry; /* opaque but to the origin */
     uint64_t id;               /* of the message */
     struct spool_ref ref;
-    uint64_t size;  /* of the body */
-    uint16_t flags; /* enum spool_message_flags */
+    uint64_t size;                /* of the body */
+    uint16_t flags;               /* enum spool_message_flags */
+    struct delivery_terms *terms; /* the origin's */
+    const struct conf *conf; /* that `route` and `to` are parts of: stays until the task is home */
     const struct conf_route *route;
     const struct conf_destination *to; /* `to_count` of them, in order of preference */
     uint32_t to_count;
@@ -101,7 +104,7 @@ struct delivery_counters {
 };
 
 struct delivery_options {
-    const struct conf *conf;
+    const struct conf *conf; /* a reference is taken */
     struct io *io;
     struct wheel *wheel;
     struct queue *queue;
@@ -122,12 +125,13 @@ struct delivery_options {
 };
 
 struct delivery *delivery_create(const struct delivery_options *options);
-/* For sessions that begin from now on; a reference is taken. */
-void delivery_set_tls(struct delivery *d, struct tls_context *client);
 /* From the queue: queue_init's dispatch, with the delivery as context. */
 void delivery_dispatch(void *delivery, struct queue_entry *entry);
 /* From another shard: a task for a site of ours, or one of ours that comes back. */
 void delivery_receive(struct delivery *d, struct delivery_task *task);
+/* From now on mail leaves by this configuration, with these certificates of ours; what is on its way goes on
+ * by that with which it began. References are taken; `client_tls` may be NULL as in the options. */
+void delivery_reload(struct delivery *d, const struct conf *conf, struct tls_context *client_tls);
 /* No new attempts: waiting tasks go back postponed, transactions under way end by themselves or at
  * `deadline_ms` at the latest. */
 void delivery_stop(struct delivery *d, uint64_t deadline_ms);

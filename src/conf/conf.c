@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base_assert.h"
+#include "base_hash.h"
 #include "base_mem.h"
 #include "conf_build_priv.h"
 #include "conf_recipients_priv.h"
@@ -51,6 +52,19 @@ static void load_finish(struct conf_load *load)
     ASSERT(load->problems == NULL); /* reported */
 }
 
+/* Two results with the same digest are the same. */
+static uint64_t digest_of(const struct conf_load *load)
+{
+    const struct conf *conf = &load->box->conf;
+    uint64_t digest = 0;
+
+    for (const struct conf_text *text = load->texts; text != NULL; text = text->next)
+        digest = hash_u64(digest ^ hash_stable(slice_of(text->bytes, text->len)));
+    for (size_t i = 0; i < conf->route_count; i++)
+        digest = hash_u64(digest ^ hash_stable(conf->routes[i].auth.password));
+    return digest;
+}
+
 bool conf_load(const char *path, struct conf **out, struct conf_errors *errors)
 {
     struct conf_load load = {.box = mem_zalloc(sizeof(*load.box))};
@@ -62,9 +76,10 @@ bool conf_load(const char *path, struct conf **out, struct conf_errors *errors)
     conf_recipients_load(&load);
     conf_senders_load(&load);
     bool ok = load.error_count == 0;
-    atomic_init(&load.box->refs, 1);
+    atomic_init(&load.box->conf.refs, 1);
     if (ok) {
         conf_marks_keep(&load);
+        load.box->digest = digest_of(&load);
         sort(&load.box->conf); /* last: it moves what has marks */
         *out = &load.box->conf;
     } else {
@@ -76,14 +91,14 @@ bool conf_load(const char *path, struct conf **out, struct conf_errors *errors)
 }
 
 /* The counter is written through a pointer to const: a reader's reference is no change of the result. */
-static struct conf_box *box_of(const struct conf *conf)
+static _Atomic unsigned *refs_of(const struct conf *conf)
 {
-    return container_of((struct conf *)conf, struct conf_box, conf);
+    return &((struct conf *)(uintptr_t)conf)->refs;
 }
 
 const struct conf *conf_ref(const struct conf *conf)
 {
-    unsigned before = atomic_fetch_add_explicit(&box_of(conf)->refs, 1, memory_order_relaxed);
+    unsigned before = atomic_fetch_add_explicit(refs_of(conf), 1, memory_order_relaxed);
 
     ASSERT(before > 0);
     return conf;
@@ -95,11 +110,11 @@ void conf_free(const struct conf *conf)
 
     if (conf == NULL)
         return;
-    box = box_of(conf);
-    unsigned before = atomic_fetch_sub_explicit(&box->refs, 1, memory_order_acq_rel);
+    unsigned before = atomic_fetch_sub_explicit(refs_of(conf), 1, memory_order_acq_rel);
     ASSERT(before > 0);
     if (before > 1)
         return;
+    box = container_of((struct conf *)(uintptr_t)conf, struct conf_box, conf);
     conf_recipients_destroy(box->recipients_list);
     conf_secret_wipe(conf);
     conf_senders_destroy(box->senders);

@@ -139,6 +139,9 @@ void conf_carry(struct conf *conf, const struct conf *before, struct conf_errors
 {
     struct carry c = {container_of(conf, struct conf_box, conf), conf, errors};
 
+    conf->generation =
+        before->generation
+        + (c.box->digest != container_of((struct conf *)before, struct conf_box, conf)->digest);
     carry_rows(&c, &conf_root, (char *)conf, (const char *)before);
     for (size_t i = 0; i < conf_root.section_count; i++) {
         const struct conf_section *section = conf_root.sections[i];

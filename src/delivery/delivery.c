@@ -13,8 +13,9 @@ struct delivery *delivery_create(const struct delivery_options *options)
 
     ASSERT(options->shards > 0 && options->shard < options->shards);
     d->o = *options;
-    if (options->client_tls != NULL)
-        d->o.client_tls = tls_context_ref(options->client_tls);
+    d->o.client_tls = NULL;
+    list_init(&d->terms);
+    delivery_reload(d, options->conf, options->client_tls);
     rand_seed(&d->rand, options->seed);
     wheel_timer_init(&d->stop_timer, stop_deadline);
     list_init(&d->maildir_waiting);
@@ -24,7 +25,21 @@ struct delivery *delivery_create(const struct delivery_options *options)
     return d;
 }
 
-void delivery_set_tls(struct delivery *d, struct tls_context *client)
+/* ---- what holds ----------------------------------------------------------------------------- */
+
+static struct delivery_terms *current_terms(struct delivery *d)
+{
+    return container_of(d->terms.prev, struct delivery_terms, node);
+}
+
+static void terms_free(struct delivery_terms *terms)
+{
+    list_remove(&terms->node);
+    conf_free(terms->conf);
+    mem_free(terms);
+}
+
+static void set_tls(struct delivery *d, struct tls_context *client)
 {
     struct tls_context *before = d->o.client_tls;
 
@@ -32,6 +47,39 @@ void delivery_set_tls(struct delivery *d, struct tls_context *client)
     d->o.client_tls = client != NULL ? tls_context_ref(client) : NULL;
     tls_context_unref(before);
 }
+
+void delivery_reload(struct delivery *d, const struct conf *conf, struct tls_context *client_tls)
+{
+    struct delivery_terms *before = list_empty(&d->terms) ? NULL : current_terms(d);
+    struct delivery_terms *terms = mem_zalloc(sizeof(*terms));
+
+    terms->conf = conf_ref(conf);
+    list_push_back(&d->terms, &terms->node);
+    d->o.conf = conf;
+    d->smtp_options = (struct smtp_client_options){.hostname = conf->hostname};
+    if (before != NULL && before->tasks == 0)
+        terms_free(before);
+    set_tls(d, client_tls);
+}
+
+void delivery_terms_enter(struct delivery *d, struct delivery_task *t)
+{
+    t->terms = current_terms(d);
+    t->terms->tasks++;
+    t->conf = t->terms->conf;
+}
+
+void delivery_terms_leave(struct delivery *d, struct delivery_task *t)
+{
+    ASSERT(t->terms->tasks > 0);
+    t->terms->tasks--;
+    if (t->terms->tasks == 0 && t->terms != current_terms(d))
+        terms_free(t->terms);
+    t->terms = NULL;
+    t->conf = NULL;
+}
+
+/* ---- stopping and ending --------------------------------------------------------------------- */
 
 void delivery_stop(struct delivery *d, uint64_t deadline_ms)
 {
@@ -71,6 +119,8 @@ void delivery_destroy(struct delivery *d, bool crashed)
     delivery_sites_finish(d);
     delivery_mx_finish(d);
     delivery_dispatch_finish(d);
+    LIST_EACH_SAFE(&d->terms, node)
+    terms_free(container_of(node, struct delivery_terms, node));
     tls_context_unref(d->o.client_tls);
     mem_free(d);
 }

@@ -89,6 +89,7 @@ static struct delivery_task *make_task(struct dispatch *x, const struct group *g
     const struct spool_message *m = x->entry->message;
     struct delivery_task *t = delivery_task_create(g->count, g->text_len + sender.len);
 
+    delivery_terms_enter(x->d, t);
     t->origin = x->d->o.shard;
     t->asked = x->entry->asked;
     t->entry = x->entry;

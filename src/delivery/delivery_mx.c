@@ -124,7 +124,8 @@ static void submit_to_hosts(struct delivery *d, struct delivery_task *t,
     struct buf key;
 
     buf_init(&key, 0);
-    (void)buf_printf(&key, "mx %zu ", (size_t)(t->route - d->o.conf->routes));
+    (void)buf_append_str(&key, "mx ");
+    delivery_task_route(t, &key);
     delivery_demand_word(demand, &key);
     for (uint32_t i = 0; i < count; i++)
         (void)buf_printf(&key, " %u:%.*s", (unsigned)hosts[i].preference, SLICE_ARG(hosts[i].name));

@@ -155,6 +155,7 @@ void delivery_outcome_record(struct delivery *d, struct delivery_task *t, bool t
         buf_finish(&texts[i]);
     mem_free(texts);
     mem_free(outcomes);
+    delivery_terms_leave(d, t);
     delivery_task_free(t);
 }
 

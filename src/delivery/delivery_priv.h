@@ -34,8 +34,17 @@ enum delivery_pace {
     DELIVERY_LOOKUPS_MAX = 1000, /* MX questions under way at a time */
 };
 
+/* A configuration and the tasks of this shard that go by it. Only the origin counts them; as long as one is
+ * out, the others may look at task->conf. */
+struct delivery_terms {
+    struct list node; /* delivery.terms */
+    const struct conf *conf;
+    uint64_t tasks;
+};
+
 struct delivery {
     struct delivery_options o;
+    struct list terms; /* the last is what holds, and o.conf is its */
     struct rand rand;
     struct delivery_counters counters;
     bool stopping;
@@ -72,12 +81,19 @@ struct delivery {
     struct delivery_tls_memory tls_memory;
 };
 
+/* ---- delivery.c --------------------------------------------------------------------------- */
+
+/* A task of ours begins, and is home. */
+void delivery_terms_enter(struct delivery *d, struct delivery_task *t);
+void delivery_terms_leave(struct delivery *d, struct delivery_task *t);
+
 /* ---- delivery_task.c ---------------------------------------------------------------------- */
 
 /* Room for `recipient_count` recipients whose addresses, with sender and domain, take `text_len`
  * bytes. task->sender, ->domain and the addresses are set with delivery_task_text(). */
 struct delivery_task *delivery_task_create(uint32_t recipient_count, size_t text_len);
 struct slice delivery_task_text(struct delivery_task *t, struct slice text, bool fold);
+void delivery_task_route(const struct delivery_task *t, struct buf *out); /* "<route> " of a key */
 
 /* An outcome for one recipient, or (pending ones only) for all. `text` is copied, cut, and cleaned of
  * control characters. enhanced may be NULL. */
@@ -134,7 +150,7 @@ void delivery_mx_finish(struct delivery *d);
 /* A site is named by its key, from which its hosts can be read:
  *   "smtp <route> <demand> <host> <port>"                      addresses of one host
  *   "mx <route> <demand> <preference>:<host> <preference>:..." sorted by preference, then host
- * <route> is the index of the conf_route whose limits hold, <demand> what is asked of TLS besides
+ * <route> is the index of the conf_route whose limits hold, and which configuration's it is (conf.generation), <demand> what is asked of TLS besides
  * (delivery_tls_priv.h). */
 void delivery_site_submit(struct delivery *d, struct delivery_task *t);
 void delivery_sites_init(struct delivery *d);

@@ -60,6 +60,7 @@ static struct delivery_site *site_create(struct delivery *d, const struct delive
 
     s->d = d;
     s->key = slice_of(mem_dup(t->site.data, t->site.len), t->site.len);
+    s->conf = conf_ref(t->conf);
     s->route = t->route;
     list_init(&s->lane);
     list_init(&s->connections);
@@ -94,6 +95,7 @@ static void site_free(struct delivery_site *s)
     delivery_addresses_finish(&s->addresses);
     mem_free((void *)(uintptr_t)s->key.data);
     mem_free(s->policy);
+    conf_free(s->conf);
     pool_put(&d->site_pool, s);
     d->site_count--;
 }
@@ -131,7 +133,7 @@ void delivery_site_end_task(struct delivery_site *s, struct delivery_task *t)
  * are counted by whoever hears them: for those it is all of that half. */
 static uint64_t backoff_ms(const struct delivery_site *s)
 {
-    uint64_t half = s->d->o.conf->retry.intervals.items[0] / 2;
+    uint64_t half = s->conf->retry.intervals.items[0] / 2;
 
     if (!s->login_refused && half > DELIVERY_BACKOFF_MAX_MS)
         half = DELIVERY_BACKOFF_MAX_MS;
@@ -382,7 +384,6 @@ void delivery_sites_init(struct delivery *d)
     pool_init(&d->site_pool, "sites", sizeof(struct delivery_site), 0);
     pool_init(&d->connections, "connections", sizeof(struct delivery_smtp), 0);
     delivery_tls_memory_init(&d->tls_memory);
-    d->smtp_options = (struct smtp_client_options){.hostname = d->o.conf->hostname};
 }
 
 static bool discard_site(struct hash_node *node, void *context)

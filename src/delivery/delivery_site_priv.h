@@ -16,7 +16,8 @@ enum delivery_site_state {
 struct delivery_site {
     struct hash_node by_key;
     struct delivery *d;
-    struct slice key; /* owned */
+    struct slice key;        /* owned */
+    const struct conf *conf; /* a reference; what `route` is a part of */
     const struct conf_route *route;
     struct sts_policy *policy; /* NULL: none is applied */
     struct wheel_timer timer;

@@ -114,15 +114,24 @@ static unsigned owner_of(const struct delivery *d, struct slice key)
     return (unsigned)(hash_stable(key) % d->o.shards);
 }
 
+void delivery_task_route(const struct delivery_task *t, struct buf *out)
+{
+    (void)buf_printf(out, "%zu", (size_t)(t->route - t->conf->routes));
+    if (t->conf->generation > 0)
+        (void)buf_printf(out, ".%u", t->conf->generation);
+    (void)buf_append_byte(out, ' ');
+}
+
 /* The site of a host needs no lookup. (An MX site's key is made where the domain's MX was asked.) */
-static void name_smtp_site(struct delivery *d, struct delivery_task *t)
+static void name_smtp_site(struct delivery_task *t)
 {
     const struct conf_destination *to = &t->to[t->to_next];
     struct delivery_demand demand = delivery_demand_of(t);
     struct buf key;
 
     buf_init(&key, 0);
-    (void)buf_printf(&key, "smtp %zu ", (size_t)(t->route - d->o.conf->routes));
+    (void)buf_append_str(&key, "smtp ");
+    delivery_task_route(t, &key);
     delivery_demand_word(&demand, &key);
     (void)buf_printf(&key, " %.*s %u", SLICE_ARG(to->host), (unsigned)to->port);
     mem_free((void *)(uintptr_t)t->site.data);
@@ -138,7 +147,7 @@ void delivery_task_submit(struct delivery *d, struct delivery_task *t)
     switch (to->kind) {
     case CONF_TO_MX: task_send(d, t, owner_of(d, t->resolved ? t->site : t->domain)); return;
     case CONF_TO_SMTP:
-        name_smtp_site(d, t);
+        name_smtp_site(t);
         task_send(d, t, owner_of(d, t->site));
         return;
     case CONF_TO_MAILDIR:

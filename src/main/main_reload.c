@@ -133,7 +133,7 @@ static bool load(struct main_reload *r, struct main_settings *out, struct conf_e
 
     if (!conf_load(r->options->conf_path, &conf, errors))
         return false;
-    conf_carry(conf, r->start.conf, errors);
+    conf_carry(conf, r->now.conf != NULL ? r->now.conf : r->start.conf, errors);
     return main_settings_load(conf, &self, false, r->tickets, out, errors);
 }
 

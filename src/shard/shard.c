@@ -318,7 +318,7 @@ static void take_settings(struct shard *s, const struct shard_settings *settings
     report_set_conf(s->report, s->conf);
     if (s->auth != NULL && settings->auth != NULL)
         auth_reload(s->auth, settings->auth);
-    delivery_set_tls(s->delivery, settings->client);
+    delivery_reload(s->delivery, settings->conf, settings->client);
     server_reload(s->server, &(struct server_settings){settings->conf, settings->tls});
     conf_free(before);
     atomic_fetch_add(&s->group->taken, 1);

@@ -60,6 +60,7 @@ START_TEST(carried)
         (void)buf_printf(&report, "%s\n", strstr(errors.items[i].text, "mailring.conf"));
     (void)buf_append_byte(&report, '\0');
     ck_assert_str_eq((const char *)buf_slice(&report).data, cases[_i].report);
+    ck_assert_uint_eq(now->generation, _i > 0);
     conf_free(before); /* nothing of the new one lies in the old one */
     ck_assert_str_eq(now->spool, "/s");
     ck_assert_str_eq(now->user, "joe");

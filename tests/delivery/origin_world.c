@@ -144,7 +144,8 @@ static void set_conf(struct origin_world *w)
                                    .connections = 1,
                                    .messages_per_connection = 1,
                                    .recipients_per_message = 100};
-    w->conf = (struct conf){.hostname = SLICE_LITERAL("mx.example.test"),
+    w->conf = (struct conf){.refs = 1,
+                            .hostname = SLICE_LITERAL("mx.example.test"),
                             .domains = w->domains,
                             .domain_count = ORIGIN_DOMAINS,
                             .routes = &w->route,

@@ -113,6 +113,7 @@ void world_open(struct world *w, uint64_t seed, const struct sim_options *option
         .route_count = WORLD_ROUTES,
         .retry.intervals = {&w->interval_ms, 1},
         .mta_sts = true,
+        .refs = 1,
     };
     w->results = mem_calloc(WORLD_RESULTS, sizeof(*w->results));
     w->helpers = work_pool_create("helpers", 0, WORLD_JOBS);
@@ -136,7 +137,7 @@ void world_use_tls(struct world *w, const char *ca)
 {
     tls_context_unref(w->client);
     w->client = remote_tls_client(ca);
-    delivery_set_tls(w->d, w->client);
+    delivery_reload(w->d, &w->conf, w->client);
 }
 
 static void fetch(void *context, struct sts_fetch *f)
@@ -464,6 +465,7 @@ uint32_t world_send_to(struct world *w, const char *const *to, const char *const
     t->ref = spool_pin(w->spool, w->message);
     t->size = w->message->body_len;
     t->flags = w->message->flags | w->flags;
+    t->conf = &w->conf;
     t->route = &w->routes[0];
     t->to = r->to;
     delivery_task_submit(w->d, t);

@@ -12,7 +12,8 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from mailring_e2e import Authority, Case, Client, Closed, free_port, main, openssl, sample, send_message
+from mailring_e2e import (STALL, Authority, Case, Client, Closed, free_port, main, openssl, sample,
+                          send_message)
 from mailring_e2e.smtp import any_certificate
 
 FAR = 'x@far.test'
@@ -726,6 +727,33 @@ class Reload(TlsCase):
                     new.command('RCPT TO:<box2@two.test>', 452)
                     new.quit()
             old.quit()
+
+    def test_routes(self):
+        """Mail that waits goes where the new configuration says; what is on its way ends as it began."""
+        slow, old, new = self.next_hop({'connect': STALL}), self.next_hop(), self.next_hop()
+        server = self.start_server({
+            'shards': 2, 'relay_from': ['127.0.0.0/8'], 'retry': {'intervals': ['300ms'], 'expire': '1h'},
+            ('route', 'a.test'): {'to': f'smtp://127.0.0.1:{old.port}'},
+            ('route', 'b.test'): {'to': f'smtp://127.0.0.1:{free_port()}'},
+            ('route', 'c.test'): {'to': f'smtp://127.0.0.1:{slow.port}'}})
+        for n in range(6):
+            for domain in 'abc':
+                send_message(server.port, 'ann@client.test', f'x{n}@{domain}.test', sample('x'))
+        self.wait_for(lambda: len(old.messages) == 6, 'the old way')
+        server.configure({('route', 'aa.test'): {'to': 'discard'},
+                          ('route', 'a.test'): {'to': f'smtp://127.0.0.1:{new.port}'},
+                          ('route', 'b.test'): {'to': f'smtp://127.0.0.1:{new.port}'},
+                          ('route', 'c.test'): {'to': f'smtp://127.0.0.1:{new.port}', 'connections': 1}})
+        for _ in range(3):
+            self.reload(server)
+        self.wait_for(lambda: len(new.messages) == 6, 'what could not be delivered before')
+        for n in range(6):
+            send_message(server.port, 'ann@client.test', f'y{n}@a.test', sample('x'))
+        self.wait_for(lambda: len(new.messages) == 12, 'the new way')
+        self.assertEqual(len(old.messages), 6)
+        slow.close()
+        self.wait_for(lambda: len(new.messages) == 18, 'what was on its way', 30)
+        server.wait_drained()
 
     def test_start_only(self):
         server = self.start_server()

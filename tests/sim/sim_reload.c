@@ -40,12 +40,17 @@ static void settings_free(struct sim_settings *s)
 void mx_reload(struct world *w)
 {
     struct mx *mx = &w->mx;
+    struct conf_errors errors = {0};
     struct sim_settings *next;
 
     if (mx->state != MX_UP || mx->next != NULL)
         return;
     next = mem_zalloc(sizeof(*next));
+    if (rand_chance(&w->rand, 1, 2)) /* then all routes count as others */
+        (void)buf_append_str(&w->plan.conf, "\n");
     next->conf = mx_load_conf(w);
+    conf_carry(next->conf, mx->now != NULL ? mx->now->conf : w->conf, &errors);
+    WORLD_CHECK(w, errors.count == 0, "it is the same, but: %s", errors.items[0].text);
     sim_tls_init(w, &next->tls);
     next->shard = (struct shard_settings){
         .conf = next->conf, .tls = next->tls.listeners, .client = next->tls.mx_client};
