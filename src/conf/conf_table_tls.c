@@ -54,7 +54,7 @@ static const struct conf_row auth_rows[] = {
     {.name = "dovecot", .type = CONF_TYPE_PATH, .at = offsetof(struct conf_auth, dovecot),
      .unset = "Dovecot is not asked",
      .prose = "The socket of Dovecot's authentication service for clients: Dovecot then decides who a "
-              "user is."},
+              "user is, unless he stands in the file of users."},
     {.name = "introspection", .type = CONF_TYPE_URL, .at = offsetof(struct conf_auth, introspection),
      .unset = "access tokens are not taken, unless Dovecot takes them",
      .prose = "Where an OAuth 2 server says whether an access token is good (RFC 7662)."},
@@ -68,15 +68,18 @@ static const struct conf_row auth_rows[] = {
     {.name = "plaintext", .type = CONF_TYPE_BOOL, .at = offsetof(struct conf_auth, plaintext),
      .fallback = "no",
      .prose = "Whether users may log in without TLS, where anybody on the way can read the password."},
-    {.name = "failures", .type = CONF_TYPE_COUNT, .min = 1, .max = 1000000,
+    {.name = "failures", .type = CONF_TYPE_COUNT, .min = 1, .max = 1000,
      .at = offsetof(struct conf_auth, failures), .fallback = "10",
-     .prose = "How many wrong passwords an address may send, or an address for one user, until it is "
-              "banned for a while."},
+     .prose = "How many wrong passwords an address may send for one user until it may not log in as "
+              "that user for a while; and for how many users until it may not log in at all. Networks "
+              "in relay_from are not banned as a whole."},
     {.name = "ban", .type = CONF_TYPE_DURATION, .min = SECOND, .max = 30 * DAY,
-     .at = offsetof(struct conf_auth, ban), .fallback = "15m", .prose = "How long it is banned."},
+     .at = offsetof(struct conf_auth, ban), .fallback = "15m",
+     .prose = "How long a ban lasts, and how long a wrong password is remembered."},
     {.name = "delay", .type = CONF_TYPE_DURATION, .min = 10, .max = 60 * SECOND,
      .at = offsetof(struct conf_auth, delay), .fallback = "1s",
-     .prose = "How long the answer to a wrong password waits; with each further one twice as long."},
+     .prose = "How long the answer to a wrong password waits; with each further one twice as long, up to "
+              "half a minute."},
 };
 const struct conf_section conf_section_auth = {
     .name = "auth", ROWS(auth_rows), .at = offsetof(struct conf, auth),

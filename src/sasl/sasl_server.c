@@ -174,9 +174,11 @@ static enum sasl_step step_token(struct sasl_server *s, struct slice message)
         return sasl_server_over(s, SASL_REJECTED);
     if (!sasl_token_parse(s, message))
         return sasl_server_over(s, SASL_MALFORMED);
-    if (s->token.len == 0) /* a client that asks where tokens are to be had (RFC 7628 3.1) */
-        return check(s, SASL_CHECK_TOKEN), sasl_server_verdict(s, false);
-    return check(s, SASL_CHECK_TOKEN);
+    if (s->token.len > 0)
+        return check(s, SASL_CHECK_TOKEN);
+    /* A client that asks where tokens are to be had (RFC 7628 4.3). */
+    s->state = SASL_STATE_VERDICT;
+    return sasl_server_verdict(s, false);
 }
 
 static enum sasl_step step_scram(struct sasl_server *s, struct slice message)
