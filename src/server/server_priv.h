@@ -128,7 +128,9 @@ void session_discard(struct session *s); /* io is gone */
 void session_start_tls(struct session *s); /* in SESSION_TLS, once */
 /* False: something came behind it in the clear; the reply is said, close. */
 bool session_accept_starttls(struct session *s, struct slice rest);
-void session_tls_failed(struct session *s, const char *why); /* counts and logs it */
+void session_tls_failed(struct session *s,
+                        const char *why); /* in the handshake: counts and logs it */
+void session_log_tls_failed(const struct session *s, const char *why); /* later */
 void session_secured(struct session *s);
 bool session_tls_facts(const struct session *s, struct tls_facts *out); /* false: in the clear */
 void session_log_secure(const struct session *s, struct log_record *r); /* tls, cipher, user */

@@ -37,7 +37,7 @@ void session_log_secure(const struct session *s, struct log_record *r)
         log_slice(r, "user", s->client.user);
 }
 
-static void log_tls_failed(const struct session *s, const char *why)
+void session_log_tls_failed(const struct session *s, const char *why)
 {
     struct log_record r;
 
@@ -52,7 +52,7 @@ static void log_tls_failed(const struct session *s, const char *why)
 void session_tls_failed(struct session *s, const char *why)
 {
     s->server->counters.tls_failed++;
-    log_tls_failed(s, why);
+    session_log_tls_failed(s, why);
 }
 
 void session_start_tls(struct session *s)

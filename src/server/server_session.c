@@ -223,6 +223,17 @@ static enum step session_intent(struct session *s, enum smtp_intent intent, stru
     UNREACHABLE();
 }
 
+/* The connection, or what TLS makes of it, is of no more use. */
+static enum step session_lost(struct session *s)
+{
+    bool tls = s->conn.tls_state == NET_CONN_TLS_FAILED;
+
+    if (tls)
+        session_log_tls_failed(s, net_conn_tls_error(&s->conn));
+    session_close(s, tls ? "TLS failed" : "connection lost", tls);
+    return STEP_AGAIN;
+}
+
 static enum step session_command(struct session *s)
 {
     struct slice all = net_conn_input(&s->conn), in = all;
@@ -231,10 +242,8 @@ static enum step session_command(struct session *s)
     enum smtp_intent intent;
     enum step step;
 
-    if (s->conn.error != 0) {
-        session_close(s, "connection lost", false);
-        return STEP_AGAIN;
-    }
+    if (s->conn.error != 0)
+        return session_lost(s);
     if (s->server->stopping && s->tx == NULL && !smtp_server_in_data(&s->smtp)) {
         smtp_server_close(&s->smtp, &reply_stopping, net_conn_out(&s->conn));
         session_close(s, "shutdown", true);
@@ -257,10 +266,8 @@ static enum step session_command(struct session *s)
 
 static enum step session_room(struct session *s)
 {
-    if (s->conn.error != 0) {
-        session_close(s, "connection lost", false);
-        return STEP_AGAIN;
-    }
+    if (s->conn.error != 0)
+        return session_lost(s);
     if (!transaction_flush(s))
         return STEP_WAIT;
     s->state = SESSION_COMMAND;
@@ -297,10 +304,8 @@ static enum step session_tls(struct session *s)
 
 static enum step session_auth(struct session *s)
 {
-    if (s->conn.error != 0) {
-        session_close(s, "connection lost", false);
-        return STEP_AGAIN;
-    }
+    if (s->conn.error != 0)
+        return session_lost(s);
     session_login_answer(s);
     if (s->state == SESSION_AUTH)
         return STEP_WAIT;

@@ -119,15 +119,14 @@ static void open_spool(struct server_world *w)
     queue_set_spool(&w->queue, w->spool);
 }
 
-void server_world_open(struct server_world *w, const struct sim_options *options, const char *conf,
-                       uint64_t spool_bytes_max)
+/* *w has its configuration and what it speaks TLS with. */
+static void open_world(struct server_world *w, const struct sim_options *options)
 {
     struct sim_options defaults = sim_options_default();
     struct io_addr addr;
     char ip[16];
     int fd;
 
-    *w = (struct server_world){.conf = load(CONF_BASE, conf), .spool_bytes_max = spool_bytes_max};
     w->sim = sim_create(1, options != NULL ? options : &defaults);
     w->machine = sim_machine_create(w->sim, "10.0.0.1");
     for (int i = 0; i < CLIENT_HOSTS; i++) {
@@ -136,16 +135,44 @@ void server_world_open(struct server_world *w, const struct sim_options *options
     }
     open_spool(w);
     server_shared_init(&w->shared, w->conf);
-    w->server = server_create(&(struct server_options){.settings = {.conf = w->conf},
-                                                       .shared = &w->shared,
-                                                       .io = w->io,
-                                                       .wheel = &w->wheel,
-                                                       .spool = w->spool,
-                                                       .queue = &w->queue});
+    w->server =
+        server_create(&(struct server_options){.settings = {.conf = w->conf, .tls = &w->tls},
+                                               .shared = &w->shared,
+                                               .io = w->io,
+                                               .wheel = &w->wheel,
+                                               .spool = w->spool,
+                                               .queue = &w->queue});
     ck_assert(io_addr_parse(SLICE_LITERAL("10.0.0.1:25"), &addr));
     fd = io_listen(w->io, &addr, 0, 64);
     ck_assert_int_ge(fd, 0);
     server_listen(w->server, fd, 0);
+}
+
+void server_world_open(struct server_world *w, const struct sim_options *options, const char *conf,
+                       uint64_t spool_bytes_max)
+{
+    *w = (struct server_world){.conf = load(CONF_BASE, conf), .spool_bytes_max = spool_bytes_max};
+    open_world(w, options);
+}
+
+void server_world_open_tls(struct server_world *w, const char *tls)
+{
+    static const char base[] =
+        "hostname = \"mx.example\" spool = \"/spool\" spool_segment = \"1M\"\n"
+        "tls { certificate = {\"/c\"} key = {\"/k\"} }\n"
+        "domain \"one.example\" { to = \"discard\" }\n";
+    char listener[256];
+    struct buf why = {0};
+
+    (void)snprintf(listener, sizeof(listener),
+                   "listener \"in\" { address = {\"10.0.0.1:25\"} role = mx message_size = 100000 "
+                   "tls = %s }\n",
+                   tls);
+    *w = (struct server_world){.conf = load(base, listener)};
+    w->tls = tls_server_context_create(&(struct tls_server_options){.null = true}, &why);
+    ck_assert_ptr_nonnull(w->tls);
+    buf_finish(&why);
+    open_world(w, NULL);
 }
 
 void server_world_reload(struct server_world *w, const char *conf)
@@ -153,7 +180,7 @@ void server_world_reload(struct server_world *w, const char *conf)
     struct conf *before = w->conf;
 
     w->conf = load(conf, "");
-    server_reload(w->server, &(struct server_settings){.conf = w->conf});
+    server_reload(w->server, &(struct server_settings){.conf = w->conf, .tls = &w->tls});
     queue_set_conf(&w->queue, w->conf);
     conf_free(before);
 }
@@ -246,6 +273,7 @@ void server_world_close(struct server_world *w)
     io_destroy(w->io);
     ck_assert_uint_eq(sim_leaked_fds(w->sim), 0);
     server_shared_finish(&w->shared);
+    tls_context_unref(w->tls);
     conf_free(w->conf);
     buf_finish(&w->mail);
     sim_destroy(w->sim);
@@ -315,6 +343,18 @@ const char *client_got(const struct client *c)
     }
     (void)buf_append_byte(&text, '\0');
     return (const char *)buf_slice(&text).data;
+}
+
+void client_start_tls(struct client *c)
+{
+    struct buf why = {0};
+    struct tls_context *context =
+        tls_client_context_create(&(struct tls_client_options){.null = true}, &why);
+
+    ck_assert_ptr_nonnull(context);
+    net_conn_start_tls(&c->conn, tls_connect(context, &(struct tls_connect_options){0}), NULL);
+    tls_context_unref(context); /* the session has its own reference */
+    buf_finish(&why);
 }
 
 static void half_closed(struct io_op *op)

@@ -29,6 +29,7 @@ struct server_world {
     struct wheel wheel;
     struct conf *conf;
     struct server_shared shared;
+    struct tls_context *tls; /* NULL: none */
     struct server *server;
     struct queue queue;
     struct spool *spool;
@@ -42,6 +43,8 @@ struct server_world {
 /* `conf` is added to a small configuration: limits, mostly. */
 void server_world_open(struct server_world *w, const struct sim_options *options, const char *conf,
                        uint64_t spool_bytes_max);
+/* With tls_null on the listener; `tls` is its setting. */
+void server_world_open_tls(struct server_world *w, const char *tls);
 /* Another configuration, a whole one, for the server; the queue keeps its own. */
 void server_world_reload(struct server_world *w, const char *conf);
 /* Stops and gives everything back; the clients have been closed. */
@@ -58,6 +61,7 @@ struct server_counters server_world_counters(const struct server_world *w);
 void client_open(struct server_world *w, struct client *c, unsigned host);
 void client_send(struct client *c, const char *text);
 void client_send_bytes(struct client *c, const void *bytes, size_t len);
+void client_start_tls(struct client *c);
 void client_end(struct client *c); /* it will send no more; nothing of it is in flight */
 void client_close(struct server_world *w, struct client *c);
 /* What it got, queue ids as *; good until the next call. */
