@@ -43,6 +43,7 @@ struct shard_group {
     struct work_pool
         *compute; /* helpers for what is slow to compute: password hashes, large keys */
     struct work_pool *patient; /* helpers for what waits for others: HTTP, sockets of libraries */
+    struct work_pool *fetch;   /* the same for servers of other domains, who may make them wait */
     uint16_t https_port;       /* of other domains' servers; 0: 443. For tests */
     uint32_t process_id;       /* for those who find the spool in use; 0: not said */
     struct shard **shards;

@@ -34,7 +34,14 @@ enum { LISTEN_BACKLOG = 4096, CONTROL_BACKLOG = 64, LISTEN_TRIES = 60, SHARDS_MA
 
 /* Helpers. What computes takes a core from the shards while it does: few, and a queue that is over within
  * seconds. Who waits for others needs threads, and costs next to nothing. */
-enum { COMPUTE_THREADS_MAX = 2, COMPUTE_LIMIT = 256, PATIENT_THREADS = 8, PATIENT_LIMIT = 1024 };
+enum {
+    COMPUTE_THREADS_MAX = 2,
+    COMPUTE_LIMIT = 256,
+    PATIENT_THREADS = 8,
+    PATIENT_LIMIT = 1024,
+    FETCH_THREADS = 8,
+    FETCH_LIMIT = 4096
+};
 
 /* One shard's share of the process, made on the main thread and run on its own. */
 struct worker {
@@ -409,7 +416,8 @@ static bool start_helpers(struct serve *s)
     s->group.compute =
         work_pool_create("compute", several ? COMPUTE_THREADS_MAX : 1, COMPUTE_LIMIT);
     s->group.patient = work_pool_create("patient", PATIENT_THREADS, PATIENT_LIMIT);
-    if (s->group.compute == NULL || s->group.patient == NULL) {
+    s->group.fetch = work_pool_create("fetch", FETCH_THREADS, FETCH_LIMIT);
+    if (s->group.compute == NULL || s->group.patient == NULL || s->group.fetch == NULL) {
         main_complain("cannot start a thread");
         return give_up(s, EX_OSERR);
     }
@@ -532,6 +540,7 @@ static void finish(struct serve *s)
     /* Before the rings, whose bells they ring. */
     work_pool_destroy(s->group.compute);
     work_pool_destroy(s->group.patient);
+    work_pool_destroy(s->group.fetch);
     for (unsigned i = 0; s->workers != NULL && i < s->count; i++)
         io_destroy(s->workers[i].io);
     mem_free(s->workers);

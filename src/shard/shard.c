@@ -26,7 +26,7 @@ struct shard {
     struct auth *auth; /* NULL: nobody can log in */
     struct server *server;
     unsigned reloads; /* taken of the group's */
-    struct work_door *compute, *patient;
+    struct work_door *compute, *patient, *fetch;
     struct shard_mailbox *inboxes; /* one for each shard that may write to us */
     _Atomic bool asleep;
     bool started;
@@ -135,6 +135,7 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
     wheel_init(&s->wheel, io_now_ms(s->o.io));
     s->compute = work_door_create(s->group->compute, s->o.io);
     s->patient = work_door_create(s->group->patient, s->o.io);
+    s->fetch = work_door_create(s->group->fetch, s->o.io);
     s->dns = s->o.dns_create(s->o.context, s->o.io, &s->wheel, out_error);
     if (s->dns == NULL)
         return false;
@@ -149,7 +150,7 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
     s->sts = sts_create(&(struct sts_options){.io = s->o.io,
                                               .wheel = &s->wheel,
                                               .dns = s->dns,
-                                              .door = s->patient,
+                                              .door = s->fetch,
                                               .state = s->conf->state,
                                               .ca = s->conf->tls.ca,
                                               .https_port = s->group->https_port,
@@ -166,7 +167,7 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                        .dns = s->dns,
                                                        .queue = &s->queue,
                                                        .spool = s->spool,
-                                                       .door = s->patient,
+                                                       .door = s->fetch,
                                                        .shard = s->o.number,
                                                        .shards = s->group->count,
                                                        .seed = seed + 3});
@@ -370,7 +371,8 @@ static bool guest_has_gone(struct shard *s)
 /* What helpers have of ours comes back to an owner who then goes on. */
 static bool helpers_idle(const struct shard *s)
 {
-    return work_door_busy(s->compute) == 0 && work_door_busy(s->patient) == 0;
+    return work_door_busy(s->compute) == 0 && work_door_busy(s->patient) == 0
+           && work_door_busy(s->fetch) == 0;
 }
 
 /* A shard whose sessions are gone and whose tasks are home makes no more work for anybody; when all are
@@ -421,7 +423,8 @@ static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
 /* Helpers have given something back. */
 static bool has_jobs(const struct shard *s)
 {
-    return work_door_has_work(s->compute) || work_door_has_work(s->patient);
+    return work_door_has_work(s->compute) || work_door_has_work(s->patient)
+           || work_door_has_work(s->fetch);
 }
 
 uint64_t shard_pass(struct shard *s)
@@ -436,6 +439,7 @@ uint64_t shard_pass(struct shard *s)
     read_letters(s);
     work_door_step(s->compute);
     work_door_step(s->patient);
+    work_door_step(s->fetch);
     server_step(s->server);
     if (s->started)
         queue_step(&s->queue);
@@ -496,6 +500,7 @@ void shard_rest(struct shard *s)
     for (;;) {
         work_door_step(s->compute);
         work_door_step(s->patient);
+        work_door_step(s->fetch);
         spool_step(s->spool);
         if (spool_idle(s->spool) && sts_idle(s->sts) && report_idle(s->report) && helpers_idle(s))
             return;
@@ -539,6 +544,7 @@ void shard_destroy(struct shard *s, bool crashed)
         dns_destroy(s->dns);
     work_door_destroy(s->compute, crashed);
     work_door_destroy(s->patient, crashed);
+    work_door_destroy(s->fetch, crashed);
     for (unsigned i = 0; i < s->group->count; i++) {
         discard_letters(&s->inboxes[i]);
         shard_mailbox_finish(&s->inboxes[i]);
@@ -608,7 +614,8 @@ void shard_counters(struct shard *s, struct shard_counters *out)
                                    .posted = s->posted,
                                    .doorbells = s->doorbells,
                                    .work_busy = (uint64_t)work_door_busy(s->compute)
-                                                + work_door_busy(s->patient)};
+                                                + work_door_busy(s->patient)
+                                                + work_door_busy(s->fetch)};
     server_counters(s->server, &out->server);
     delivery_counters(s->delivery, &out->delivery);
     spool_counters(s->spool, &out->spool);

@@ -126,6 +126,7 @@ void shard_world_start(struct shard_world *w, unsigned shards)
                                     .count = shards,
                                     .compute = w->helpers,
                                     .patient = w->helpers,
+                                    .fetch = w->helpers,
                                     .shards = w->table};
     for (unsigned i = 0; i < shards; i++)
         create(w, i);

@@ -244,6 +244,7 @@ void mx_boot(struct world *w)
         .count = count,
         .compute = mx->helpers,
         .patient = mx->helpers,
+        .fetch = mx->helpers,
         .shards = mx->table};
     for (unsigned i = 0; i < count; i++)
         shard_prepare(w, i);
