@@ -238,6 +238,15 @@ static void examine_dates(struct load *l, size_t i, const struct tls_certificate
     }
 }
 
+static void examine_staple(struct load *l, size_t i, const struct tls_certificate_facts *facts)
+{
+    const struct conf_paths *ocsp = &l->conf->tls.ocsp;
+
+    if (i < ocsp->count && facts->staple_problem != NULL)
+        conf_errors_add(l->errors, l->conf, &ocsp->items[i], true, "ocsp: %s: not sent along: %s",
+                        ocsp->items[i], facts->staple_problem);
+}
+
 struct name_search {
     struct slice name;
     bool found;
@@ -267,6 +276,7 @@ static void examine_pairs(struct load *l)
             continue;
         }
         examine_dates(l, i, &facts);
+        examine_staple(l, i, &facts);
         tls_pair_names(&l->pairs[i], compare_name, &search);
     }
     buf_finish(&why);

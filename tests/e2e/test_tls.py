@@ -86,7 +86,8 @@ class Starttls(TlsCase):
             self.assertRegex(received, rf'with ESMTPS\s+\(version={word}\s+cipher=TLS_[A-Z0-9_]+\)')
             if version == ssl.TLSVersion.TLSv1_3:
                 self.assertIn(f'cipher={cipher}', received)
-                self.assertRegex(server.log(), rf'event=accepted .*tls=TLSv1.3 cipher={cipher}')
+                self.wait_for(lambda: re.search(rf'event=accepted .*tls=TLSv1.3 cipher={cipher}', server.log()),
+                              'the line about it')
         status = server.status()
         self.assertEqual([status[name] for name in ('tls_sessions', 'tls_1_2', 'tls_1_3', 'tls_failed')],
                          [2, 1, 1, 0])
@@ -434,6 +435,17 @@ class Certificates(TlsCase):
                                '-verify_hostname', 'mx.test', '-quiet', '-crlf'],
                               input=b'QUIT\n', capture_output=True, timeout=30)
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_staples(self):
+        pair = self.ca.issue('mx.test', with_root=True)
+        server = self.start(pair, tls={'ocsp': [self.ca.staple(pair)]})
+        for version in '-tls1_3', '-tls1_2':
+            for _ in range(3):
+                done = subprocess.run(['openssl', 's_client', '-starttls', 'smtp', version, '-status', '-crlf',
+                                       '-connect', f'127.0.0.1:{server.port}', '-CAfile', self.ca.certificate],
+                                      input=b'QUIT\n', capture_output=True, timeout=30)
+                self.assertIn(b'Cert Status: good', done.stdout)
+                self.assertIn(b'Verify return code: 0 (ok)', done.stdout)
 
     def test_with_curl(self):
         server = self.start()
@@ -863,6 +875,15 @@ class Check(TlsCase):
         subprocess.run(['openssl', 'req', '-x509', '-new', '-key', pair.key, '-subj', '/CN=mx.test', '-days', '5',
                         '-addext', 'subjectAltName=DNS:mx.test', '-out', pair.certificate], check=True)
         self.check('warning: certificate: .* expires soon', pair, code=0)
+
+    def test_staple(self):
+        pair, other = (self.ca.issue('mx.test', with_root=True) for _ in range(2))
+        self.check(None, pair, code=0, ocsp=[self.ca.staple(pair)])
+        self.check('warning: ocsp: .* not sent along: it is for another certificate', pair, code=0,
+                   ocsp=[self.ca.staple(other)])
+        garbage = self.directory / 'garbage.ocsp'
+        garbage.write_bytes(b'nothing like it')
+        self.check('warning: ocsp: .* not sent along: it is not an OCSP response', pair, code=0, ocsp=[garbage])
 
     def test_mismatch(self):
         pair, other = self.ca.issue('mx.test'), self.ca.issue('mx.test')

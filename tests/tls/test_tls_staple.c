@@ -108,6 +108,14 @@ START_TEST(problems)
     pair.ocsp = slice_of(ocsp_mx_ecdsa, sizeof ocsp_mx_ecdsa);
     has_problem(&pair, "it is for another certificate, not signed by its issuer, or not good");
     pair = stapling_pair();
+    pair = stapling_pair();
+    uint8_t over[sizeof ocsp_mx_ecdsa];
+    memcpy(over, ocsp_mx_ecdsa, sizeof over);
+    uint8_t *year = memmem(over, sizeof over, "2119", 4); /* of nextUpdate: make_certs.py */
+    ck_assert_ptr_nonnull(year);
+    year[1] = '0';
+    pair.ocsp = slice_of(over, sizeof over);
+    has_problem(&pair, "its time is over");
     pair.ocsp = SLICE_LITERAL("-----BEGIN OCSP RESPONSE-----");
     has_problem(&pair, "it is not an OCSP response with a time until which it holds");
 }
