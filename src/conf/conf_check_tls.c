@@ -91,6 +91,8 @@ static void check_route(struct conf_load *load, const struct conf_route *route)
             conf_fail(load, place, "auth: user is not set");
         return;
     }
+    if (!goes_to_smtp(&route->to))
+        conf_fail(load, user_here, "auth: a login is for hosts that the route names by smtp://");
     if ((auth->password_file == NULL) == (auth->token_file == NULL))
         conf_fail(load, user_here, "auth: set one of password_file and token_file");
     else if (auth->mechanism != CONF_ROUTE_AUTH_AUTOMATIC

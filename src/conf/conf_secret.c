@@ -48,13 +48,36 @@ static void load_password(struct conf_load *load, struct conf_route *route)
     explicit_bzero(line, sizeof(line));
 }
 
+/* It is read for each connection, and may be renewed by others meanwhile: what can be said now is whether
+ * it would do now, and no more than that: nobody is to be kept from looking at the queue. */
+static void check_token(struct conf_load *load, const struct conf_route *route)
+{
+    struct conf_place here = conf_place_of(load, &route->auth.token_file);
+    const char *path = route->auth.token_file;
+    struct stat status;
+
+    if (stat(path, &status) != 0)
+        conf_warn(load, here, "token_file: %s: %s; until that changes, mail of this route waits",
+                  path, strerrordesc_np(errno));
+    else if ((status.st_mode & 027) != 0)
+        conf_warn(load, here,
+                  "token_file: everybody may read %s, or others may change it (mode %03o): chmod "
+                  "640 it; until then, mail of this route waits",
+                  path, (unsigned)(status.st_mode & 0777));
+}
+
 void conf_secret_load(struct conf_load *load)
 {
     struct conf *conf = &load->box->conf;
 
-    for (size_t i = 0; i < conf->route_count; i++)
-        if (conf->routes[i].auth.password_file != NULL)
-            load_password(load, (struct conf_route *)&conf->routes[i]);
+    for (size_t i = 0; i < conf->route_count; i++) {
+        struct conf_route *route = (struct conf_route *)&conf->routes[i];
+
+        if (route->auth.password_file != NULL)
+            load_password(load, route);
+        if (route->auth.token_file != NULL)
+            check_token(load, route);
+    }
 }
 
 void conf_secret_wipe(const struct conf *conf)

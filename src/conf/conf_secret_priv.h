@@ -4,7 +4,7 @@
 
 #include "conf_load_priv.h"
 
-/* Reads the password files of routes. A file that group or others may read is an error. */
+/* Reads the password files of routes, and looks at their token files. Others may not read those. */
 void conf_secret_load(struct conf_load *load);
 /* Overwrites what was read. */
 void conf_secret_wipe(const struct conf *conf);

@@ -140,15 +140,27 @@ static const struct {
      M ":2: tls = mta-sts contradicts mta_sts = no\n"},
     {GOOD "dns { dnssec = no } route a.example { tls = dane }",
      M ":2: tls = dane contradicts dns { dnssec = no }\n"},
-    {GOOD "route a.example { auth { token_file = /t } }", M ":2: auth: user is not set\n"},
-    {GOOD "route a.example { auth { user = u } }",
+    {GOOD "route a.example { to = \"smtp://b.example\" auth { token_file = /nowhere/t } }", M
+     ":2: auth: user is not set\n" M
+     ":2: warning: token_file: /nowhere/t: No such file or directory; until that changes, mail of this route waits\n"},
+    {GOOD "route a.example { to = \"smtp://b.example\" auth { user = u } }",
      M ":2: auth: set one of password_file and token_file\n"},
-    {GOOD "route a.example { auth { user = u token_file = /t\n mechanism = PLAIN } }",
-     M ":3: mechanism: this one takes a password_file\n"},
-    {GOOD "route a.example { tls = none auth { user = u token_file = /t } }",
-     M ":2: warning: auth: with tls = none, anybody on the way can read the password\n"},
-    {GOOD "route a.example { auth { user = u password_file = /nowhere/p } }",
+    {GOOD
+     "route a.example { to = \"smtp://b.example\" auth { user = u token_file = /nowhere/t\n mechanism = PLAIN } }",
+     M
+     ":2: warning: token_file: /nowhere/t: No such file or directory; until that changes, mail of this route waits\n" M
+     ":3: mechanism: this one takes a password_file\n"},
+    {GOOD
+     "route a.example { to = \"smtp://b.example\" tls = none auth { user = u token_file = /nowhere/t } }",
+     M
+     ":2: warning: auth: with tls = none, anybody on the way can read the password\n" M
+     ":2: warning: token_file: /nowhere/t: No such file or directory; until that changes, mail of this route waits\n"},
+    {GOOD
+     "route a.example { to = \"smtp://b.example\" auth { user = u password_file = /nowhere/p } }",
      M ":2: password_file: cannot read /nowhere/p: No such file or directory\n"},
+    {GOOD "route a.example { auth { user = u token_file = /nowhere/t } }", M
+     ":2: auth: a login is for hosts that the route names by smtp://\n" M
+     ":2: warning: token_file: /nowhere/t: No such file or directory; until that changes, mail of this route waits\n"},
 
     {GOOD "route a.example { to = {mx,\n discard} }",
      M ":3: only mx and smtp:// can be one of several destinations\n"},

@@ -1,10 +1,14 @@
 /* Password files, and what follows from settings of TLS. */
 #include <sys/stat.h>
 
+#include "base_assert.h"
 #include "conf_test.h"
 
-#define TOP   "hostname = mx.example relay_from = \"10.0.0.0/8\"\n"
-#define ROUTE TOP "route a.example { auth { user = ann password_file = \"$/password\" } }\n"
+#define TOP "hostname = mx.example relay_from = \"10.0.0.0/8\"\n"
+#define ROUTE \
+    TOP "route a.example { to = \"smtp://b.example\" auth { user = ann password_file = \"$/password\" } }\n"
+#define TOKEN \
+    TOP "route a.example { to = \"smtp://b.example\" auth { user = ann token_file = \"$/password\" } }\n"
 
 static void put_secret(const char *text, mode_t mode)
 {
@@ -42,6 +46,24 @@ START_TEST(password_is_missing)
 }
 END_TEST
 
+START_TEST(token_others_can_read)
+{
+    static const mode_t good[] = {0600, 0640, 0440}, bad[] = {0644, 0620, 0604, 0666};
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        put_secret("token\n", good[i]);
+        ck_assert_ptr_nonnull(load_good(TOKEN));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        put_secret("token\n", bad[i]);
+        load_text(TOKEN);
+        ck_assert_ptr_nonnull(loaded.conf);
+        ck_assert_ptr_nonnull(strstr((const char *)buf_slice(&loaded.report).data,
+                                     ":2: warning: token_file: everybody may read "));
+    }
+}
+END_TEST
+
 START_TEST(listeners)
 {
     const struct conf *conf =
@@ -68,6 +90,7 @@ Suite *conf_secret_suite(void)
     tcase_add_test(tc, password_is_first_line);
     tcase_add_loop_test(tc, password_others_can_read, 0, 4);
     tcase_add_loop_test(tc, password_is_missing, 0, 2);
+    tcase_add_test(tc, token_others_can_read);
     tcase_add_test(tc, listeners);
     suite_add_tcase(suite, tc);
     return suite;

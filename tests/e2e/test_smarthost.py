@@ -229,9 +229,10 @@ class Smarthost(Case):
         self.no_secrets()
 
     def test_token_files_that_are_no_good(self):
-        token = self.write_secret('token', TOKEN, 0o644)
+        token = self.write_secret('token', TOKEN)
         hop = self.hop(mechanisms=('XOAUTH2',), users={USER: TOKEN})
         self.start({'*': (hop.port, self.by_token(token))})
+        token.chmod(0o644)
         self.send()
         self.assertIn('may be read by everybody', self.waits(hop))
         token.unlink()
