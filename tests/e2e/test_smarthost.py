@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Mail goes out by smarthosts at which we log in: how, when not, and what becomes of the mail meanwhile."""
 
+import signal
+
 from mailring_e2e import Case, Dovecot, Postfix, main, sample, send_message
 
 USER, PASSWORD, TOKEN = 'us@smart.test', 'c0rrect, horse=battery', 'ya29.a0AfH6SMC-token~/+=='
@@ -157,6 +159,16 @@ class Smarthost(Case):
         self.start({'*': (hop.port, {})})
         self.send()
         self.assertIn('did not prove', self.waits(hop))
+
+    def test_a_new_password_is_taken_at_reload(self):
+        hop = self.hop(users={USER: 'anything else'})
+        self.start({'*': (hop.port, {})})
+        self.send()
+        self.waits(hop)
+        self.write_secret('password', 'anything else')
+        self.server.process.send_signal(signal.SIGHUP)
+        self.arrived(hop)
+        self.no_secrets()
 
     def test_certificates_that_do_not_hold(self):
         """With tls = auto too: a password is not for whoever answers."""
