@@ -17,7 +17,7 @@ static const struct {
     const char *help;
     bool takes_words;
 } commands[] = {
-    {"serve", main_serve, "run in the foreground; SIGTERM drains and exits", false},
+    {"serve", main_serve, "run in the foreground; SIGTERM drains and exits, SIGHUP reloads", false},
     {"check", main_check, "read the configuration and say what is wrong with it", false},
     {"status", main_status, "counters of the running server [--json]", false},
     {"queue", main_queue, "list | show ID | retry ID|all | delete ID|all  [--json]", true},

@@ -49,7 +49,7 @@ int main_check(const struct main_options *o)
         conf_free(conf);
         return EX_SOFTWARE;
     }
-    ok = main_settings_load(conf, &user, true, NULL, &settings, &errors);
+    ok = main_settings_load(conf, &user, NULL, &settings, &errors);
     print_errors(&errors);
     if (ok)
         check_reload(conf, &user);

@@ -78,7 +78,7 @@ bool main_reload_start(struct main_reload *r, const struct main_options *o, stru
         r->tickets = tls_tickets_create((uint32_t)r->lifetime_s);
         rotate(r);
     }
-    ok = main_settings_load(conf, user, false, r->tickets, &r->start, &errors);
+    ok = main_settings_load(conf, user, r->tickets, &r->start, &errors);
     print_errors(&errors);
     if (!ok)
         main_reload_finish(r);
@@ -134,7 +134,7 @@ static bool load(struct main_reload *r, struct main_settings *out, struct conf_e
     if (!conf_load(r->options->conf_path, &conf, errors))
         return false;
     conf_carry(conf, r->now.conf != NULL ? r->now.conf : r->start.conf, errors);
-    return main_settings_load(conf, &self, false, r->tickets, out, errors);
+    return main_settings_load(conf, &self, r->tickets, out, errors);
 }
 
 static void begin(struct main_reload *r)

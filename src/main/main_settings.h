@@ -17,7 +17,7 @@ struct main_settings {
 
 /* For what `conf` names, of which *out becomes the owner also if it fails. False if anything but warnings
  * was appended to `errors`; finish it then too. See main_tls_load(). */
-bool main_settings_load(struct conf *conf, const struct main_user *user, bool strict,
+bool main_settings_load(struct conf *conf, const struct main_user *user,
                         struct tls_tickets *tickets, struct main_settings *out,
                         struct conf_errors *errors);
 void main_settings_finish(struct main_settings *s); /* also fine on zeroed memory */

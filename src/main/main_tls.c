@@ -141,7 +141,6 @@ static bool read_file(const char *path, size_t max, const struct main_user *user
 struct load {
     const struct conf *conf;
     const struct main_user *user;
-    bool strict;
     struct tls_tickets *tickets;
     struct conf_errors *errors;
     struct tls_pair *pairs;
@@ -216,26 +215,22 @@ static const char *date_of(int64_t unix_s, char out[32])
     return out;
 }
 
-static void examine_dates(struct load *l, size_t i, const struct tls_certificate_facts *facts)
+static void examine_dates(const struct load *l, size_t i, const struct tls_certificate_facts *facts)
 {
     const void *field = &l->conf->tls.certificate.items[i];
     const char *path = l->pairs[i].certificate_file;
     int64_t now = (int64_t)time(NULL);
     char date[32];
 
-    if (now > facts->not_after) {
-        conf_errors_add(l->errors, l->conf, field, !l->strict, "certificate: %s: expired at %s",
-                        path, date_of(facts->not_after, date));
-        l->ok = l->ok && !l->strict;
-    } else if (now < facts->not_before) {
-        conf_errors_add(l->errors, l->conf, field, !l->strict,
-                        "certificate: %s: not valid before %s", path,
-                        date_of(facts->not_before, date));
-        l->ok = l->ok && !l->strict;
-    } else if (facts->not_after - now < EXPIRES_SOON_S) {
+    if (now > facts->not_after)
+        conf_errors_add(l->errors, l->conf, field, true, "certificate: %s: expired at %s", path,
+                        date_of(facts->not_after, date));
+    else if (now < facts->not_before)
+        conf_errors_add(l->errors, l->conf, field, true, "certificate: %s: not valid before %s",
+                        path, date_of(facts->not_before, date));
+    else if (facts->not_after - now < EXPIRES_SOON_S)
         conf_errors_add(l->errors, l->conf, field, true, "certificate: %s: expires soon, at %s",
                         path, date_of(facts->not_after, date));
-    }
 }
 
 static void examine_staple(struct load *l, size_t i, const struct tls_certificate_facts *facts)
@@ -398,15 +393,10 @@ static void create_client(struct load *l, struct main_tls *made)
     buf_finish(&why);
 }
 
-bool main_tls_load(const struct conf *conf, const struct main_user *user, bool strict,
+bool main_tls_load(const struct conf *conf, const struct main_user *user,
                    struct tls_tickets *tickets, struct main_tls *out, struct conf_errors *errors)
 {
-    struct load l = {.conf = conf,
-                     .user = user,
-                     .strict = strict,
-                     .tickets = tickets,
-                     .errors = errors,
-                     .ok = true};
+    struct load l = {.conf = conf, .user = user, .tickets = tickets, .errors = errors, .ok = true};
     struct main_tls made = {0};
 
     read_pairs(&l);

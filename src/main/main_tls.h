@@ -19,10 +19,10 @@ struct main_tls {
     struct tls_context *client; /* for deliveries */
 };
 
-/* False if anything but warnings was appended to `errors`: then *out is untouched. `strict`: a certificate
- * that has expired is an error (for `check`), not a warning (a server had better start with it).
+/* False if anything but warnings was appended to `errors`: then *out is untouched. A certificate that has
+ * expired is a warning: a server that starts with it is better than none, and most of its peers do not look.
  * `tickets` may be NULL: no resumption. */
-bool main_tls_load(const struct conf *conf, const struct main_user *user, bool strict,
+bool main_tls_load(const struct conf *conf, const struct main_user *user,
                    struct tls_tickets *tickets, struct main_tls *out, struct conf_errors *errors);
 void main_tls_finish(struct main_tls *tls); /* also fine on zeroed memory */
 

@@ -857,10 +857,11 @@ class Check(TlsCase):
         self.check(None, self.pair, self.ca.issue('mx.test', kind='rsa'), code=0)
 
     def test_expired(self):
-        self.assertIn('certificate', self.check('expired at 2020-02-01', self.ca.issue('mx.test', expired=True)))
+        self.assertIn('certificate', self.check('warning: certificate: .*: expired at 2020-02-01',
+                                                self.ca.issue('mx.test', expired=True), code=0))
 
     def test_not_yet(self):
-        self.check('not valid before 2040-01-01', self.ca.issue('mx.test', future=True))
+        self.check('warning: certificate: .* not valid before 2040-01-01', self.ca.issue('mx.test', future=True), code=0)
 
     def test_expired_is_served(self):
         """A start is not refused for it: mail that goes in the clear is worse."""
