@@ -8,7 +8,7 @@
 #include "base_mem.h"
 #include "http.h"
 
-enum { SECRET_MAX = 1024 };
+enum { SECRET_MAX = 1024, SOCKET_PATH_MAX = 107 };
 
 /* The first line of an open file, without its end. NULL and *out_why: it has none. */
 static char *read_secret(FILE *file, const char **out_why)
@@ -95,6 +95,9 @@ struct auth_setup *auth_setup_create(const struct conf *conf, struct conf_errors
     s->conf = conf_ref(conf);
     if (conf->auth.users != NULL)
         s->users = auth_users_load(conf, errors);
+    if (conf->auth.dovecot != NULL && strlen(conf->auth.dovecot) > SOCKET_PATH_MAX)
+        conf_errors_add(errors, conf, &conf->auth.dovecot, false,
+                        "dovecot: a socket's path has at most %d characters", SOCKET_PATH_MAX);
     if (conf->auth.introspection.len > 0)
         check_introspection(s, errors);
     if (conf->auth.introspection_secret != NULL)

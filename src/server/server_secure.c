@@ -230,6 +230,16 @@ void session_login_answer(struct session *s)
     session_login_end(s);
 }
 
+/* It may be a password, and the buffer that it came in is used for others. */
+static void forget_response(struct session *s)
+{
+    struct slice *response = &s->smtp.response;
+
+    if (response->len > 0)
+        mem_wipe((void *)(uintptr_t)response->data, response->len);
+    *response = SLICE_NULL;
+}
+
 void session_login_begin(struct session *s)
 {
     struct auth_peer peer;
@@ -247,12 +257,14 @@ void session_login_begin(struct session *s)
     }
     peer = peer_of(s);
     s->login = auth_begin(s->server->o.auth, &request);
+    forget_response(s);
     session_login_answer(s);
 }
 
 void session_login_respond(struct session *s)
 {
     auth_respond(s->login, s->smtp.response);
+    forget_response(s);
     session_login_answer(s);
 }
 

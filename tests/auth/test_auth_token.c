@@ -80,6 +80,10 @@ static const struct {
     {"introspection = \"http://localhost/\"", NULL, 0, ""},
     {"introspection = \"http://id.example.org/check\"", NULL, 0,
      "mailring.conf:5: introspection: without TLS (https) only on this machine\n"},
+    {"dovecot = /run/"
+     "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456"
+     "789012",
+     NULL, 0, "mailring.conf:5: dovecot: a socket's path has at most 107 characters\n"},
     {"introspection = \"https://u:p@id.example.org/\"", NULL, 0,
      "mailring.conf:5: introspection: \"https://u:p@id.example.org/\" is not a URL like "
      "https://host/path\n"},
