@@ -82,6 +82,7 @@ void delivery_addresses_init(struct delivery_addresses *a, struct delivery *d, s
     (void)next_word(&rest); /* the route */
     a->demand = delivery_demand_parse(next_word(&rest));
     a->mode = delivery_demand_mode(&a->demand, route);
+    a->implicit = route->tls_implicit;
     a->policy = policy;
     ASSERT((policy != NULL) == (a->demand.policy != 0));
     a->by_mx = slice_equal(kind, SLICE_LITERAL("mx"));

@@ -87,6 +87,7 @@ struct delivery_addresses {
     uint16_t port;
     bool by_mx;
     enum conf_route_tls mode;
+    bool implicit;
     bool
         login; /* the route has one, and names the host itself. (Mail to a domain of ours may go to a host
                    of its own in the manners of a route; that host is not to hear our password.) */

@@ -51,6 +51,7 @@ static bool host_decide(struct delivery_host *host, enum delivery_tlsa tlsa)
         .by_mx = a->by_mx,
         .login = a->login,
         .able = a->d->o.client_tls != NULL,
+        .implicit = a->implicit,
         .host = host->name,
         .tlsa = tlsa,
         .base = tlsa == DELIVERY_TLSA_USABLE ? base_of(host) : host->name,

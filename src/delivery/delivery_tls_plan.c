@@ -154,7 +154,7 @@ static bool decide(const struct delivery_plan_question *q, struct verdict *out,
     }
     if (good && q->demand.require)
         good = decide_require(q, out, why);
-    if (good && !q->able && out->level > DELIVERY_LEVEL_MAY)
+    if (good && !q->able && (out->level > DELIVERY_LEVEL_MAY || q->implicit))
         return REFUSE(why, false, 4, "TLS is required%s, but it is not to be had here",
                       delivery_by_words(out->by));
     if (!q->able)

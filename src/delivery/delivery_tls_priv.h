@@ -78,6 +78,7 @@ struct delivery_plan_question {
     bool by_mx;
     bool login;        /* we are to tell it a password */
     bool able;         /* we have what TLS needs */
+    bool implicit;     /* TLS from the first byte */
     struct slice host; /* the site's name for it */
     enum delivery_tlsa tlsa;
     struct slice base; /* USABLE: the TLSA base domain */

@@ -170,7 +170,7 @@ static const struct plan_case {
     enum conf_route_tls mode;
     enum delivery_tlsa tlsa;
     int sts;
-    bool secure, require, unable;
+    bool secure, require, unable, implicit;
     char level;
     enum delivery_by by;
 } plan_cases[] = {
@@ -239,6 +239,7 @@ static const struct plan_case {
     /* Without what TLS needs. */
     {.mode = CONF_ROUTE_TLS_AUTO, .unable = true, .level = 'P'},
     {.mode = CONF_ROUTE_TLS_OPPORTUNISTIC, .unable = true, .level = 'P', .by = DELIVERY_BY_ROUTE},
+    {.mode = CONF_ROUTE_TLS_OPPORTUNISTIC, .unable = true, .implicit = true, .level = '4'},
     {.mode = CONF_ROUTE_TLS_ENCRYPT, .unable = true, .level = '4'},
     {.mode = CONF_ROUTE_TLS_AUTO, .sts = ENFORCED, .unable = true, .level = '4'},
 };
@@ -262,6 +263,7 @@ START_TEST(test_plans)
                                        .policy = policy,
                                        .by_mx = true,
                                        .able = !c->unable,
+                                       .implicit = c->implicit,
                                        .host = SLICE_LITERAL("mx.test"),
                                        .tlsa = c->tlsa,
                                        .base = SLICE_LITERAL("mx.test"),
