@@ -129,8 +129,10 @@ struct delivery *delivery_create(const struct delivery_options *options);
 void delivery_dispatch(void *delivery, struct queue_entry *entry);
 /* From another shard: a task for a site of ours, or one of ours that comes back. */
 void delivery_receive(struct delivery *d, struct delivery_task *task);
-/* From now on mail leaves by this configuration, with these certificates of ours; what is on its way goes on
- * by that with which it began. References are taken; `client_tls` may be NULL as in the options. */
+/* From now on mail leaves by this configuration, with these certificates of ours; transactions under way go
+ * on by that with which they began. If it is another generation, what waits for a site is routed anew. All
+ * shards are given the same ones in the same order. References are taken; `client_tls` may be NULL as in the
+ * options. */
 void delivery_reload(struct delivery *d, const struct conf *conf, struct tls_context *client_tls);
 /* No new attempts: waiting tasks go back postponed, transactions under way end by themselves or at
  * `deadline_ms` at the latest. */

@@ -60,6 +60,8 @@ void delivery_reload(struct delivery *d, const struct conf *conf, struct tls_con
     if (before != NULL && before->tasks == 0)
         terms_free(before);
     set_tls(d, client_tls);
+    if (before != NULL)
+        delivery_sites_retire(d);
 }
 
 void delivery_terms_enter(struct delivery *d, struct delivery_task *t)

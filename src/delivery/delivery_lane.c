@@ -134,9 +134,8 @@ uint64_t delivery_lane_drain_ms(struct delivery_site *s)
 
 void delivery_lane_postpone(struct delivery_site *s, struct delivery_task *t, uint64_t ms)
 {
-    t->postpone_ms = ms;
-    delivery_task_set_all(t, DELIVERY_POSTPONED, 0, NULL,
-                          ms > 0 ? SLICE_LITERAL("Too many messages wait for this site")
-                                 : SLICE_LITERAL("shutting down"));
-    delivery_task_finish(s->d, t);
+    delivery_task_postpone(s->d, t, ms,
+                           s->d->stopping ? SLICE_LITERAL("shutting down")
+                           : s->retired   ? SLICE_LITERAL("the configuration has changed")
+                                          : SLICE_LITERAL("Too many messages wait for this site"));
 }

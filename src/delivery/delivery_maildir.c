@@ -352,10 +352,10 @@ static void set_path(struct maildir_job *j, struct buf *path, const char *part)
     const struct delivery_recipient *r = &t->recipients[j->recipient];
 
     buf_clear(path);
-    (void)delivery_maildir_path(j->d->o.conf, t->to[t->to_next].path, r->address, path);
+    (void)delivery_maildir_path(t->conf, t->to[t->to_next].path, r->address, path);
     j->base_len = buf_len(path);
     (void)buf_append_str(path, part);
-    delivery_maildir_name(j->d->o.conf, t->entry->message->arrived_s, t->id, r->index, path);
+    delivery_maildir_name(t->conf, t->entry->message->arrived_s, t->id, r->index, path);
     (void)buf_append_byte(path, 0);
 }
 
@@ -396,8 +396,7 @@ static void start_waiting(struct delivery *d)
             return;
         t = container_of(node, struct delivery_task, node);
         if (d->stopping) {
-            delivery_task_set_all(t, DELIVERY_POSTPONED, 0, NULL, SLICE_LITERAL("shutting down"));
-            delivery_task_finish(d, t);
+            delivery_task_postpone(d, t, 0, SLICE_LITERAL("shutting down"));
         } else {
             job_start(d, t);
         }
@@ -449,7 +448,7 @@ static void job_next(struct maildir_job *j)
 }
 
 /* Gives a recipient whose address names no mailbox its outcome. True if any other is left. */
-static bool refuse_bad(struct delivery *d, struct delivery_task *t)
+static bool refuse_bad(struct delivery_task *t)
 {
     static const uint16_t bad_syntax[3] = {5, 1, 3};
     struct slice pattern = t->to[t->to_next].path;
@@ -461,7 +460,7 @@ static bool refuse_bad(struct delivery *d, struct delivery_task *t)
         if (t->recipients[i].status != DELIVERY_PENDING)
             continue;
         buf_clear(&path);
-        if (delivery_maildir_path(d->o.conf, pattern, t->recipients[i].address, &path))
+        if (delivery_maildir_path(t->conf, pattern, t->recipients[i].address, &path))
             left = true;
         else
             delivery_task_set(t, i, DELIVERY_FAILED, 550, bad_syntax,
@@ -474,7 +473,7 @@ static bool refuse_bad(struct delivery *d, struct delivery_task *t)
 void delivery_maildir(struct delivery *d, struct delivery_task *t)
 {
     d->counters.attempts++;
-    if (!refuse_bad(d, t))
+    if (!refuse_bad(t))
         delivery_task_finish(d, t);
     else if (d->maildirs_running < DELIVERY_MAILDIRS_MAX)
         job_start(d, t);

@@ -101,13 +101,13 @@ static uint32_t collect_hosts(const struct lookup *x, struct mx_host *hosts)
 
 /* We are one of the hosts: only those that are preferred to us may have the mail, else it would go in
  * circles among us and our equals. */
-static uint32_t cut_at_ourselves(const struct delivery *d, const struct mx_host *hosts,
+static uint32_t cut_at_ourselves(const struct conf *conf, const struct mx_host *hosts,
                                  uint32_t count)
 {
     uint32_t kept = 0;
 
     for (uint32_t i = 0; i < count; i++) {
-        if (!slice_equal_nocase(hosts[i].name, d->o.conf->hostname))
+        if (!slice_equal_nocase(hosts[i].name, conf->hostname))
             continue;
         while (hosts[kept].preference < hosts[i].preference)
             kept++;
@@ -151,7 +151,7 @@ static void take_hosts(struct lookup *x)
         return;
     }
     count = collect_hosts(x, hosts);
-    kept = cut_at_ourselves(d, hosts, count);
+    kept = cut_at_ourselves(t->conf, hosts, count);
     if (kept > 0)
         submit_to_hosts(d, t, &x->demand, hosts, kept);
     else if (count > 0)
@@ -264,7 +264,7 @@ static bool sts_matters(const struct lookup *x)
 
     return x->d->o.sts != NULL
            && (mode == CONF_ROUTE_TLS_MTA_STS
-               || (mode == CONF_ROUTE_TLS_AUTO && x->d->o.conf->mta_sts));
+               || (mode == CONF_ROUTE_TLS_AUTO && x->task->conf->mta_sts));
 }
 
 static void lookup_begin(struct delivery *d, struct delivery_task *t)
@@ -298,25 +298,20 @@ void delivery_mx(struct delivery *d, struct delivery_task *t)
     lookup_begin(d, t);
 }
 
-static void postpone(struct delivery *d, struct delivery_task *t)
-{
-    delivery_task_set_all(t, DELIVERY_POSTPONED, 0, NULL, SLICE_LITERAL("shutting down"));
-    delivery_task_finish(d, t);
-}
-
 void delivery_mx_stop(struct delivery *d)
 {
     struct list *node;
 
     while ((node = list_pop_front(&d->lookups_waiting)) != NULL) {
         d->counters.tasks_waiting--;
-        postpone(d, container_of(node, struct delivery_task, node));
+        delivery_task_postpone(d, container_of(node, struct delivery_task, node), 0,
+                               SLICE_LITERAL("shutting down"));
     }
     while (!list_empty(&d->lookups_open)) {
         struct lookup *x = container_of(d->lookups_open.next, struct lookup, node);
         struct delivery_task *t = x->task;
         lookup_end(x);
-        postpone(d, t);
+        delivery_task_postpone(d, t, 0, SLICE_LITERAL("shutting down"));
     }
 }
 

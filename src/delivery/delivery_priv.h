@@ -32,6 +32,7 @@ enum delivery_pace {
     DELIVERY_MAILDIRS_MAX = 128, /* mailboxes being written at a time */
     DELIVERY_LANE_MAX = 2000,    /* tasks waiting for one site; more are postponed */
     DELIVERY_LOOKUPS_MAX = 1000, /* MX questions under way at a time */
+    DELIVERY_GENERATIONS = 8,    /* with transactions; connections of older ones are cut off */
 };
 
 /* A configuration and the tasks of this shard that go by it. Only the origin counts them; as long as one is
@@ -105,6 +106,9 @@ void delivery_task_set_all(struct delivery_task *t, enum delivery_status status,
 /* Sends a task on its way: done here, or posted to the shard that owns its domain or site. Also how it
  * goes to its next destination after `to_next` was moved. */
 void delivery_task_submit(struct delivery *d, struct delivery_task *t);
+/* Home, untried: what is pending is POSTPONED by so long, and routed anew then. */
+void delivery_task_postpone(struct delivery *d, struct delivery_task *t, uint64_t ms,
+                            struct slice text);
 /* Every recipient has its outcome: home, to the origin. */
 void delivery_task_finish(struct delivery *d, struct delivery_task *t);
 /* This destination cannot be reached now: the next one, or DEFERRED for all that are pending. */
@@ -150,12 +154,14 @@ void delivery_mx_finish(struct delivery *d);
 /* A site is named by its key, from which its hosts can be read:
  *   "smtp <route> <demand> <host> <port>"                      addresses of one host
  *   "mx <route> <demand> <preference>:<host> <preference>:..." sorted by preference, then host
- * <route> is the index of the conf_route whose limits hold, and which configuration's it is (conf.generation), <demand> what is asked of TLS besides
- * (delivery_tls_priv.h). */
+ * <route> is the index of the conf_route whose limits hold, and which configuration's it is
+ * (conf.generation), <demand> what is asked of TLS besides (delivery_tls_priv.h). */
 void delivery_site_submit(struct delivery *d, struct delivery_task *t);
 void delivery_sites_init(struct delivery *d);
 void delivery_sites_finish(struct delivery *d); /* there is none any more */
 void delivery_sites_stop(struct delivery *d);
+/* Sites of former generations: what waits goes home, connections end with their transactions. */
+void delivery_sites_retire(struct delivery *d);
 void delivery_sites_abort(struct delivery *d); /* the stop deadline has passed */
 
 #endif

@@ -238,7 +238,7 @@ static uint64_t next_look_ms(struct delivery_site *s)
     uint64_t now_ms = now_of(s), due_ms = WHEEL_NEVER;
 
     if (s->lane_count == 0 && s->connection_count == 0) {
-        if (s->d->stopping)
+        if (s->d->stopping || s->retired)
             return 0;
         if (s->state == DELIVERY_SITE_DOWN)
             return s->down_until_ms;
@@ -324,6 +324,7 @@ void delivery_site_submit(struct delivery *d, struct delivery_task *t)
 {
     struct delivery_site *s = site_get(d, t);
 
+    ASSERT(!s->retired);
     if (s->state == DELIVERY_SITE_DOWN && t->asked)
         s->down_until_ms = now_of(s); /* the operator may know that it works again */
     if (s->state == DELIVERY_SITE_DOWN && now_of(s) < s->down_until_ms) {
@@ -339,12 +340,11 @@ void delivery_site_submit(struct delivery *d, struct delivery_task *t)
     delivery_site_step(s);
 }
 
-static bool stop_site(struct hash_node *node, void *context)
+/* What waits goes home, what runs ends; then it goes. */
+static void empty_site(struct delivery_site *s)
 {
-    struct delivery_site *s = container_of(node, struct delivery_site, by_key);
     struct delivery_task *t;
 
-    (void)context;
     s->stepping = true; /* it may be freed at the end, not in between */
     while ((t = delivery_lane_pop(s)) != NULL)
         delivery_lane_postpone(s, t, 0);
@@ -354,6 +354,42 @@ static bool stop_site(struct hash_node *node, void *context)
     if (s->state == DELIVERY_SITE_ASKING)
         s->state = DELIVERY_SITE_NEW;
     delivery_site_step(s);
+}
+
+static bool stop_site(struct hash_node *node, void *context)
+{
+    (void)context;
+    empty_site(container_of(node, struct delivery_site, by_key));
+    return true;
+}
+
+/* A peer that takes its time keeps a connection of ours, but not as many as there are reloads. What comes
+ * after the final dot is waited for: who hangs up there gets the message twice. */
+static void cut_oldest(struct delivery_site *s)
+{
+    if (s->conf->generation + DELIVERY_GENERATIONS > s->d->o.conf->generation)
+        return;
+    s->stepping = true;
+    LIST_EACH_SAFE(&s->connections, node)
+    {
+        struct delivery_smtp *c = container_of(node, struct delivery_smtp, in_site);
+
+        if (c->smtp.stage != SMTP_STAGE_DOT)
+            delivery_smtp_cut(c);
+    }
+    s->stepping = false;
+}
+
+static bool retire_site(struct hash_node *node, void *context)
+{
+    struct delivery_site *s = container_of(node, struct delivery_site, by_key);
+
+    (void)context;
+    if (s->conf->generation >= s->d->o.conf->generation)
+        return true; /* nothing has changed, or another shard was ahead of us */
+    s->retired = true;
+    cut_oldest(s);
+    empty_site(s);
     return true;
 }
 
@@ -371,6 +407,11 @@ void delivery_sites_stop(struct delivery *d)
 {
     ASSERT(d->stopping);
     hash_table_each(&d->sites, stop_site, NULL);
+}
+
+void delivery_sites_retire(struct delivery *d)
+{
+    hash_table_each(&d->sites, retire_site, NULL);
 }
 
 void delivery_sites_abort(struct delivery *d)

@@ -254,7 +254,7 @@ void delivery_site_put_back(struct delivery_site *s, struct delivery_task *t)
     LIST_EACH_SAFE(&s->idle, node)
     delivery_smtp_leave(container_of(node, struct delivery_smtp, in_idle));
     s->stepping = stepping;
-    if (s->d->stopping) {
+    if (s->d->stopping || s->retired) {
         delivery_lane_postpone(s, t, 0);
         return;
     }

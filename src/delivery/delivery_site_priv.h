@@ -24,6 +24,7 @@ struct delivery_site {
     struct delivery_addresses addresses;
     uint8_t state; /* enum delivery_site_state */
     bool stepping, again;
+    bool retired;       /* of a former generation: no further task */
     bool login_refused; /* by the last who could say */
     bool was_down;      /* and has not taken a message since: one attempt at a time */
 

@@ -185,8 +185,10 @@ void delivery_receive(struct delivery *d, struct delivery_task *t)
     }
     d->tasks++;
     if (d->stopping) {
-        delivery_task_set_all(t, DELIVERY_POSTPONED, 0, NULL, SLICE_LITERAL("shutting down"));
-        delivery_task_finish(d, t);
+        delivery_task_postpone(d, t, 0, SLICE_LITERAL("shutting down"));
+    } else if (t->conf->generation < d->o.conf->generation) {
+        /* Its origin is about to know, too. (One that is ahead of us brings its configuration along.) */
+        delivery_task_postpone(d, t, 0, SLICE_LITERAL("the configuration has changed"));
     } else if (kind != CONF_TO_MX && kind != CONF_TO_SMTP) {
         receive_at_origin(d, t);
     } else if (!t->resolved) {
@@ -194,6 +196,14 @@ void delivery_receive(struct delivery *d, struct delivery_task *t)
     } else {
         delivery_site_submit(d, t);
     }
+}
+
+void delivery_task_postpone(struct delivery *d, struct delivery_task *t, uint64_t ms,
+                            struct slice text)
+{
+    t->postpone_ms = ms;
+    delivery_task_set_all(t, DELIVERY_POSTPONED, 0, NULL, text);
+    delivery_task_finish(d, t);
 }
 
 void delivery_task_finish(struct delivery *d, struct delivery_task *t)
