@@ -192,6 +192,7 @@ struct plan {
     uint64_t expire_ms, interval_max_ms;
     uint64_t data_timeout_ms; /* of the next hops' reply to the final dot */
     struct buf conf;
+    struct buf other_conf; /* other routes: most reloads exchange the two */
     struct sim_options weather;
     bool calm; /* no fault but the incidents */
     struct sink_weather sinks;

@@ -247,7 +247,7 @@ static void choose_incidents(struct plan *p, struct rand *r)
 
 /* ---- configuration ------------------------------------------------------------------------- */
 
-static void write_retry(struct plan *p, struct rand *r)
+static void write_retry(struct plan *p, struct rand *r, struct buf *out)
 {
     static const uint64_t units[] = {SECOND, 5 * SECOND, MINUTE, 10 * MINUTE, HOUR};
     uint64_t unit = units[rand_below(r, ARRAY_LEN(units))];
@@ -256,34 +256,34 @@ static void write_retry(struct plan *p, struct rand *r)
     /* A clock that has gone back by hours makes as much more of them. */
     if (p->weather.clock_jump > 0 && unit < 10 * MINUTE)
         unit = 10 * MINUTE;
-    (void)buf_append_str(&p->conf, "retry { intervals = {");
+    (void)buf_append_str(out, "retry { intervals = {");
     for (unsigned i = 0; i < count; i++) {
         uint64_t interval_ms = unit * (1 + rand_below(r, 4)) * (i + 1);
         p->interval_max_ms = interval_ms > p->interval_max_ms ? interval_ms : p->interval_max_ms;
-        (void)buf_printf(&p->conf, "%s\"%llus\"", i > 0 ? ", " : "",
+        (void)buf_printf(out, "%s\"%llus\"", i > 0 ? ", " : "",
                          (unsigned long long)(interval_ms / SECOND));
     }
     p->expire_ms = p->interval_max_ms * (1 + rand_below(r, 12));
-    (void)buf_printf(&p->conf, "}  expire = \"%llus\"  jitter = %u }\n",
+    (void)buf_printf(out, "}  expire = \"%llus\"  jitter = %u }\n",
                      (unsigned long long)(p->expire_ms / SECOND), (unsigned)PICK(r, 0, 10, 50));
 }
 
 /* tls NULL: as it comes. */
-static void write_route(struct plan *p, struct rand *r, const char *pattern, const char *to,
-                        const char *tls)
+static void write_route(const struct plan *p, struct rand *r, struct buf *out, const char *pattern,
+                        const char *to, const char *tls)
 {
-    (void)buf_printf(&p->conf, "route \"%s\" { to = %s", pattern, to);
+    (void)buf_printf(out, "route \"%s\" { to = %s", pattern, to);
     if (tls != NULL)
-        (void)buf_printf(&p->conf, "  tls = %s", tls);
+        (void)buf_printf(out, "  tls = %s", tls);
     if (rand_chance(r, 1, 3))
-        (void)buf_printf(&p->conf, "  connections = %u", (unsigned)PICK(r, 1, 2, 5));
+        (void)buf_printf(out, "  connections = %u", (unsigned)PICK(r, 1, 2, 5));
     if (rand_chance(r, 1, 4))
-        (void)buf_printf(&p->conf, "  messages_per_connection = %u", (unsigned)PICK(r, 1, 2, 10));
+        (void)buf_printf(out, "  messages_per_connection = %u", (unsigned)PICK(r, 1, 2, 10));
     if (rand_chance(r, 1, 4))
-        (void)buf_printf(&p->conf, "  recipients_per_message = %u", (unsigned)PICK(r, 1, 2, 3));
+        (void)buf_printf(out, "  recipients_per_message = %u", (unsigned)PICK(r, 1, 2, 3));
     if (rand_chance(r, 1, 8))
-        (void)buf_printf(&p->conf, "  messages_per_minute = %u", (unsigned)PICK(r, 1, 10, 100));
-    (void)buf_printf(&p->conf,
+        (void)buf_printf(out, "  messages_per_minute = %u", (unsigned)PICK(r, 1, 10, 100));
+    (void)buf_printf(out,
                      "  timeout { connect = \"%us\" response = \"%us\" data = \"%llus\" "
                      "idle = \"%us\" } }\n",
                      (unsigned)PICK(r, 5, 30, 30), (unsigned)PICK(r, 10, 60, 300),
@@ -291,28 +291,28 @@ static void write_route(struct plan *p, struct rand *r, const char *pattern, con
                      (unsigned)PICK(r, 1, 5, 60));
 }
 
-static void write_limits(struct plan *p, struct rand *r, bool tiny)
+static void write_limits(const struct plan *p, struct rand *r, struct buf *out, bool tiny)
 {
-    (void)buf_append_str(&p->conf, "limits { connections = 64\n");
+    (void)buf_append_str(out, "limits { connections = 64\n");
     if (!p->calm && rand_chance(r, 1, 8))
-        (void)buf_printf(&p->conf, "  connections_per_client = %u\n", (unsigned)PICK(r, 1, 2, 5));
+        (void)buf_printf(out, "  connections_per_client = %u\n", (unsigned)PICK(r, 1, 2, 5));
     if (rand_chance(r, 1, 8))
-        (void)buf_printf(&p->conf, "  messages_per_connection = %u\n", (unsigned)PICK(r, 1, 2, 5));
+        (void)buf_printf(out, "  messages_per_connection = %u\n", (unsigned)PICK(r, 1, 2, 5));
     if (rand_chance(r, 1, 8))
-        (void)buf_printf(&p->conf, "  queue = \"%uM\"\n", (unsigned)PICK(r, 3, 4, 6));
+        (void)buf_printf(out, "  queue = \"%uM\"\n", (unsigned)PICK(r, 3, 4, 6));
     if (rand_chance(r, 1, 3) && !tiny)
-        (void)buf_printf(&p->conf,
-                         "  timeout { greeting = \"%us\" command = \"%us\" data = \"%us\" }\n",
+        (void)buf_printf(out, "  timeout { greeting = \"%us\" command = \"%us\" data = \"%us\" }\n",
                          (unsigned)PICK(r, 5, 60, 300), (unsigned)PICK(r, 5, 60, 300),
                          (unsigned)PICK(r, 5, 60, 600));
-    (void)buf_append_str(&p->conf, "}\n");
+    (void)buf_append_str(out, "}\n");
 }
 
 static const char with_tls[] =
     "tls { certificate = {\"/etc/certificate\"}  key = {\"/etc/key\"} }\n"
     "listener \"mxs\" { address = {\"10.0.0.1:465\"} role = mx  tls = implicit }\n";
 
-static void write_conf(struct plan *p, struct rand *r, bool tiny)
+/* What a reload changes nothing of. */
+static void write_head(const struct plan *p, struct buf *out)
 {
     static const char fixed[] = "hostname = \"mx.sim.test\"\n"
                                 "spool = \"/spool\"\n"
@@ -322,25 +322,53 @@ static void write_conf(struct plan *p, struct rand *r, bool tiny)
                                 "domain \"void.test\" { to = \"discard\" }\n"
                                 "domain \"no.test\" { to = \"reject:nobody here\" }\n";
 
-    p->data_timeout_ms = PICK(r, 30, 60, 600) * SECOND;
-    (void)buf_append_str(&p->conf, fixed);
-    (void)buf_printf(&p->conf, "spool_segment = \"%lluK\"\n",
-                     (unsigned long long)(p->segment / KIB));
-    (void)buf_printf(&p->conf, "listener \"mx\" { address = {\"10.0.0.1:25\"} role = mx%s }\n",
+    (void)buf_append_str(out, fixed);
+    (void)buf_printf(out, "spool_segment = \"%lluK\"\n", (unsigned long long)(p->segment / KIB));
+    (void)buf_printf(out, "listener \"mx\" { address = {\"10.0.0.1:25\"} role = mx%s }\n",
                      p->requires ? "  tls = required" : "");
     if (p->tls != SIM_TLS_OFF)
-        (void)buf_append_str(&p->conf, with_tls);
-    write_route(p, r, "a.test", "\"smtp://10.0.1.1:2525\"", p->encrypts ? "encrypt" : NULL);
-    write_route(p, r, "b.test", "{\"smtp://10.0.1.9:2525\", \"smtp://10.0.1.2:2525\"}",
+        (void)buf_append_str(out, with_tls);
+}
+
+static void write_routes(const struct plan *p, struct rand *r, struct buf *out)
+{
+    write_route(p, r, out, "a.test", "\"smtp://10.0.1.1:2525\"", p->encrypts ? "encrypt" : NULL);
+    write_route(p, r, out, "b.test", "{\"smtp://10.0.1.9:2525\", \"smtp://10.0.1.2:2525\"}",
                 rand_chance(r, 1, 4) ? "none" : NULL);
     if (p->tls != SIM_TLS_OFF && rand_chance(r, 1, 3))
-        write_route(p, r, "back.test", "\"smtp://10.0.1.3:465\"", "encrypt  tls_implicit = yes");
+        write_route(p, r, out, "back.test", "\"smtp://10.0.1.3:465\"",
+                    "encrypt  tls_implicit = yes");
     else
-        write_route(p, r, "back.test", "\"smtp://10.0.1.3:2525\"",
+        write_route(p, r, out, "back.test", "\"smtp://10.0.1.3:2525\"",
                     rand_chance(r, 1, 4) ? "opportunistic" : NULL);
-    write_route(p, r, "*", "\"mx\"", NULL);
-    write_retry(p, r);
-    write_limits(p, r, tiny);
+    write_route(p, r, out, "*", "\"mx\"", NULL);
+}
+
+/* Other ways. (a.test keeps the host that may be told nothing in the clear.) */
+static void write_other_routes(const struct plan *p, struct rand *r, struct buf *out)
+{
+    write_route(p, r, out, "a.test", "{\"smtp://10.0.1.9:2525\", \"smtp://10.0.1.1:2525\"}",
+                p->encrypts ? "encrypt" : NULL);
+    write_route(p, r, out, "b.test", "\"smtp://10.0.1.3:2525\"", NULL);
+    write_route(p, r, out, "back.test", "\"smtp://10.0.1.2:2525\"", NULL);
+    write_route(p, r, out, "one.mx.test", "\"smtp://10.0.1.2:2525\"", NULL);
+    write_route(p, r, out, "*", "\"mx\"", NULL);
+}
+
+static void write_conf(struct plan *p, struct rand *r, bool tiny)
+{
+    struct buf tail = {0};
+
+    p->data_timeout_ms = PICK(r, 30, 60, 600) * SECOND;
+    write_head(p, &p->conf);
+    write_head(p, &p->other_conf);
+    write_routes(p, r, &p->conf);
+    write_retry(p, r, &tail);
+    write_limits(p, r, &tail, tiny);
+    write_other_routes(p, r, &p->other_conf);
+    (void)buf_append_slice(&p->conf, buf_slice(&tail));
+    (void)buf_append_slice(&p->other_conf, buf_slice(&tail));
+    buf_finish(&tail);
 }
 
 void plan_make(struct world *w)
@@ -350,6 +378,7 @@ void plan_make(struct world *w)
     bool tiny;
 
     buf_init(&p->conf, 0);
+    buf_init(&p->other_conf, 0);
     choose_weather(w);
     if (rand_chance(r, 1, 2))
         p->tls = SIM_TLS_NULL;
@@ -426,6 +455,7 @@ void plan_make_fixed(struct world *w)
                                         .extent_slot_len = 16 * KIB};
     (void)buf_append_str(&p->conf, conf);
     (void)buf_append_str(&p->conf, with_tls);
+    (void)buf_append_slice(&p->other_conf, buf_slice(&p->conf));
     add_fixed(w, 600, (enum fate[]){FATE_TAKE, FATE_MAILDIR}, 2);
     add_fixed(w, 0, (enum fate[]){FATE_LATER, FATE_REFUSE}, 2);
     add_fixed(w, 90 * KIB, (enum fate[]){FATE_TAKE, FATE_NOWHERE, FATE_MAILDIR}, 3);
@@ -438,4 +468,5 @@ void plan_make_fixed(struct world *w)
 void plan_finish(struct plan *p)
 {
     buf_finish(&p->conf);
+    buf_finish(&p->other_conf);
 }
