@@ -95,13 +95,14 @@ static void end_table(struct report *r, const char *period, struct report_close 
     report_table_clear(&r->table);
 }
 
-/* The day is over, or the clock was set to another. */
+/* The day is over. A clock that was set back a little does not begin yesterday anew, whose file may be waiting
+ * to be reported. */
 static void look_at_the_day(struct report *r)
 {
     uint64_t today = report_now_s(r) / REPORT_DAY_S;
     char name[REPORT_PERIOD_MAX];
 
-    if (today == r->day)
+    if (today == r->day || today + 1 == r->day)
         return;
     name_period(r->day, 0, name);
     end_table(r, name, NULL);

@@ -218,6 +218,25 @@ START_TEST(forced)
 }
 END_TEST
 
+/* The clock goes back over midnight and on again: the day before is reported once, with all it had. */
+START_TEST(clock_set_back)
+{
+    report_world_rua(&w, "a.test", "mailto:r@reports.test");
+    report_world_result(&w, 0, "a.test", REPORT_SUCCESS);
+    report_world_run_s(&w, DAY + 1);
+    report_world_result(&w, 0, "a.test", REPORT_SUCCESS);
+    for (int i = 0; i < 20; i++) {
+        sim_options(w.sim)->clock_jump = 10000;
+        report_world_run_s(&w, 1);
+        sim_options(w.sim)->clock_jump = 0;
+        report_world_result(&w, 0, "a.test", REPORT_SUCCESS);
+    }
+    report_world_run_s(&w, 3 * DAY);
+    ck_assert_uint_ge(w.mail_count, 1);
+    ck_assert_uint_eq(counters(0).reports_failed, 0);
+}
+END_TEST
+
 START_TEST(too_old)
 {
     report_world_rua(&w, "a.test", "mailto:r@reports.test");
@@ -302,6 +321,7 @@ Suite *report_suite(void)
     tcase_add_test(t, by_https);
     tcase_add_test(t, again);
     tcase_add_test(t, forced);
+    tcase_add_test(t, clock_set_back);
     tcase_add_test(t, too_old);
     tcase_add_test(t, garbage);
     tcase_add_test(t, switched_off);
