@@ -10,7 +10,7 @@ import subprocess
 import threading
 import unittest
 
-from mailring_e2e import BUILD, Case, free_port, main
+from mailring_e2e import BUILD, Authority, Case, free_port, main
 
 LOAD, SINK = BUILD / 'mailring-load', BUILD / 'mailring-sink'
 SITES = 3
@@ -167,6 +167,35 @@ class Threads(Case):
         verify = self.stop_sink(1)['verify']
         self.assertGreaterEqual(verify['marked'], accepted)
         self.assertEqual(verify['altered'], 0)
+        server.stop()
+        self.check_log(server)
+
+    def test_reloaded_under_load(self):
+        """Two shards with TLS; routes change, certificates too, and nobody notices."""
+        authority = Authority(self.directory / 'ca')
+        pairs = [authority.issue('mx.test'), authority.issue('mx.test', kind='rsa')]
+        server = self.begin(2)
+        for site in range(SITES):
+            self.start_sink(site)
+        server.configure({'tls': {'certificate': [pairs[0].certificate], 'key': [pairs[0].key]}})
+        server.process.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: 'event=reloaded' in server.log(), 'TLS is offered')
+        loads = self.loads(server, tls='starttls')
+        for n in range(25):
+            pair = pairs[n % 2]
+            server.configure({'tls': {'certificate': [pair.certificate], 'key': [pair.key]},
+                              ('route', 's0.test'): {'to': f'smtp://127.0.0.1:{self.ports[0]}', 'connections': 2 + n % 3}})
+            server.process.send_signal(signal.SIGHUP)
+            server.status()
+        accepted = {domain: self.end_load(load) for domain, load in loads.items()}
+        server.wait_drained(40)
+        for site in range(SITES):
+            verify = self.stop_sink(site)['verify']
+            self.assertEqual((verify['marked'], verify['altered'], verify['duplicates']),
+                             (accepted[f's{site}.test'], 0, 0))
+        self.assertGreater(server.status()['tls_sessions'], 10)
+        self.assertGreater(server.log().count('event=reloaded'), 5)
+        self.assertNotIn('event=reload-failed', server.log())
         server.stop()
         self.check_log(server)
 
