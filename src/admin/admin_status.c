@@ -106,6 +106,7 @@ static const struct row rows[] = {
     ROW("passes", passes, "turns of the loop"),
     ROW("posted", posted, "tasks handed to other shards"),
     ROW("doorbells", doorbells, "wake-ups of other shards"),
+    ROW("helper_jobs", work_busy, "passwords, handshakes, lookups that helpers have"),
 };
 
 struct status_call {
