@@ -1,7 +1,7 @@
 /*
  * sts_store: a file for each domain with a policy, <state>/sts/DOMAIN, readable by people: what is known
  * of the policy, an empty line, the policy, all under a checksum. A new one is written beside it and
- * renamed, so there is always a whole one; one at a time, since they change once a day.
+ * renamed, and the directory synced, so there is always a whole one; one at a time, since they change once a day.
  *
  * A file that cannot be written costs a fetch after the next start, nothing else: it is said in the log.
  */
@@ -233,8 +233,29 @@ static void step(struct io_op *op)
     case STS_STORE_RENAME:
         t->error = op->res;
         t->entry->on_disk |= op->res == 0;
-        end(s);
+        if (op->res < 0) {
+            end(s);
+            return;
+        }
+        set_path(&t->path, s, "");
+        t->state = STS_STORE_OPEN_DIRECTORY;
+        io_open(s->o.io, &t->op, path_of(&t->path), IO_OPEN_READ | IO_OPEN_DIRECTORY, 0);
         return;
+    case STS_STORE_OPEN_DIRECTORY:
+        t->fd = t->error = op->res;
+        if (op->res < 0) {
+            end(s);
+            return;
+        }
+        t->state = STS_STORE_SYNC_DIRECTORY;
+        io_fsync(s->o.io, &t->op, t->fd);
+        return;
+    case STS_STORE_SYNC_DIRECTORY:
+        t->error = op->res;
+        t->state = STS_STORE_CLOSE_DIRECTORY;
+        io_close(s->o.io, &t->op, t->fd);
+        return;
+    case STS_STORE_CLOSE_DIRECTORY: end(s); return;
     case STS_STORE_UNLINK:
         t->error = op->res == -ENOENT ? 0 : op->res;
         t->entry->on_disk &= t->error != 0;
