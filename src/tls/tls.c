@@ -13,7 +13,8 @@ const char *tls_status_text(int status)
     case UNSUPPORTED_SUITE:
     case MATCH_SUITE_ERROR: return "no cipher in common";
     case VERSION_ERROR: return "no version in common";
-    case UNKNOWN_RECORD_TYPE: return "not a TLS record";
+    case UNKNOWN_RECORD_TYPE:
+    case LENGTH_ERROR: return "not a TLS record"; /* plaintext, mostly: its length makes no sense */
     case UNKNOWN_HANDSHAKE_TYPE:
     case OUT_OF_ORDER_E:
     case SANITY_MSG_E:
@@ -21,7 +22,7 @@ const char *tls_status_text(int status)
     case DECRYPT_ERROR:
     case VERIFY_MAC_ERROR:
     case AES_GCM_AUTH_E: return "a record was altered";
-    default: return wolfSSL_ERR_reason_error_string((unsigned long)(status < 0 ? -status : status));
+    default: return wolfSSL_ERR_reason_error_string((unsigned long)status);
     }
 }
 
