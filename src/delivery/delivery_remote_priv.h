@@ -184,12 +184,14 @@ struct delivery_smtp {
     /* TLS: delivery_smtp_tls.c. */
     struct delivery_plan *plan;
     struct delivery_tls_facts tls;
-    bool in_clear;     /* no STARTTLS any more */
-    bool watching;     /* the certificate is checked, though the plan does without */
-    bool fell_back;    /* for TLS has failed with this host */
-    bool retry;        /* the attempt has ended because of TLS: the next one asks for less */
-    uint8_t result;    /* enum report_result */
-    uint64_t reported; /* a hash of the domain whose policy was reported about last; 0: none */
+    bool in_clear;      /* no STARTTLS any more */
+    bool host_alone;    /* the certificate was asked for the host's names only */
+    struct slice bound; /* owned; only for this domain, whose name the certificate may have shown */
+    bool watching;      /* the certificate is checked, though the plan does without */
+    bool fell_back;     /* for TLS has failed with this host */
+    bool retry;         /* the attempt has ended because of TLS: the next one asks for less */
+    uint8_t result;     /* enum report_result */
+    uint64_t reported;  /* a hash of the domain whose policy was reported about last; 0: none */
     uint64_t tls_full_ms;
 
     struct slice host; /* within the site's key */
@@ -242,6 +244,9 @@ enum delivery_tls_step { DELIVERY_TLS_WAIT, DELIVERY_TLS_DONE, DELIVERY_TLS_FAIL
 
 /* Before the connection; the address is known. */
 void delivery_smtp_tls_init(struct delivery_smtp *c, struct delivery_plan *plan);
+void delivery_smtp_tls_finish(struct delivery_smtp *c);
+/* Whether the session may be used for the task that waits first. */
+bool delivery_smtp_tls_may_take(const struct delivery_smtp *c);
 /* The peer has answered EHLO. GIVE_UP: the plan cannot be kept here. */
 enum delivery_tls_next delivery_smtp_tls_next(struct delivery_smtp *c, struct delivery_reason *why);
 /* It has refused STARTTLS. False: the plan cannot be kept. */

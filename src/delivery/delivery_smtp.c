@@ -259,6 +259,8 @@ static enum delivery_step next_task(struct delivery_smtp *c)
     }
     if (c->messages >= delivery_site_route(c->site)->messages_per_connection)
         c->leaving = true;
+    if (!delivery_smtp_tls_may_take(c))
+        c->leaving = true;
     if (!c->leaving)
         t = delivery_site_take(c->site);
     if (t != NULL) {
@@ -493,7 +495,7 @@ static void smtp_free(struct delivery_smtp *c)
     struct delivery *d = c->d;
 
     wheel_cancel(d->o.wheel, &c->timer);
-    delivery_plan_drop(c->plan);
+    delivery_smtp_tls_finish(c);
     delivery_smtp_auth_end(c);
     delivery_site_gone(site, c);
     pool_put(&d->connections, c);
@@ -534,7 +536,7 @@ void delivery_smtp_discard(struct delivery_smtp *c)
     if (c->transaction.rcpts != c->few)
         mem_free(c->transaction.rcpts);
     delivery_task_free(c->task);
-    delivery_plan_drop(c->plan);
+    delivery_smtp_tls_finish(c);
     wheel_cancel(c->d->o.wheel, &c->timer);
     pool_put(&c->d->connections, c);
 }

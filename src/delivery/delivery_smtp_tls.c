@@ -7,6 +7,9 @@
  * Nobody who can make TLS fail on the way could not as well have taken STARTTLS out of the peer's
  * answer. Where it does not, the address has failed, the next is tried, and the mail waits.
  *
+ * By DANE-TA a certificate may be for the recipients' domain instead of the host (RFC 7672 3.2.2). That is
+ * rare, and such a session is for that domain only; so it is what the second attempt accepts, and noted.
+ *
  * An MTA-STS policy in testing mode is watched: the certificate is checked as if the policy were enforced,
  * and if it does not hold, that is reported, noted, and the next attempt, at once, does without the check.
  */
@@ -59,6 +62,41 @@ void delivery_smtp_tls_init(struct delivery_smtp *c, struct delivery_plan *plan)
     else if (plan->testing)
         known = REPORT_VALIDATION_FAILURE; /* the policy does not name the host */
     c->result = (uint8_t)known;
+}
+
+void delivery_smtp_tls_finish(struct delivery_smtp *c)
+{
+    delivery_plan_drop(c->plan);
+    mem_free((void *)(uintptr_t)c->bound.data);
+}
+
+/* The domain's name may make up for the host's, which has been found not to be there; once. */
+static bool may_be_for_a_domain(const struct delivery_smtp *c)
+{
+    const struct delivery_plan *plan = c->plan;
+    bool anchor = false;
+
+    for (uint32_t i = 0; i < plan->tlsa_count; i++)
+        anchor |= plan->tlsa[i].usage == 2;
+    return anchor && plan->by_mx && c->host_alone;
+}
+
+/* The session will be for the domain whose mail is next. */
+static void bind_to_domain(struct delivery_smtp *c)
+{
+    const struct delivery_task *t = delivery_site_waiting(c->site);
+
+    c->host_alone = !delivery_tls_noted(&c->d->tls_memory, DELIVERY_TLS_BY_DOMAIN, c->plan->host,
+                                        port_of(c), now_of(c), NULL);
+    if (c->plan->level == DELIVERY_LEVEL_DANE && c->plan->by_mx && t != NULL && !c->host_alone)
+        c->bound = slice_of(mem_dup(t->domain.data, t->domain.len), t->domain.len);
+}
+
+bool delivery_smtp_tls_may_take(const struct delivery_smtp *c)
+{
+    const struct delivery_task *t = delivery_site_waiting(c->site);
+
+    return c->bound.len == 0 || (t != NULL && slice_equal_nocase(t->domain, c->bound));
 }
 
 /* ---- when it fails --------------------------------------------------------------------------- */
@@ -150,16 +188,15 @@ static void tls_failed(struct delivery_smtp *c, enum report_result result, const
     log_failed(c, words);
 }
 
-/* The check of a policy that is only watched has failed. */
-static void watch_failed(struct delivery_smtp *c, enum report_result result, const char *words,
-                         struct delivery_reason *why)
+/* The check of a policy that is only watched has failed, or of the host's names: the next attempt knows. */
+static void check_failed(struct delivery_smtp *c, enum delivery_tls_note note,
+                         enum report_result result, const char *words, struct delivery_reason *why)
 {
     char name[DELIVERY_REMOTE_NAME];
 
     delivery_smtp_name(c, name);
     delivery_reason_set(why, 7, detail_failed, "%s: %s", name, words);
-    delivery_tls_note(&c->d->tls_memory, DELIVERY_TLS_UNVERIFIED, c->plan->host, port_of(c),
-                      now_of(c), result);
+    delivery_tls_note(&c->d->tls_memory, note, c->plan->host, port_of(c), now_of(c), result);
     c->retry = true;
     c->d->counters.tls_failed++;
     log_failed(c, words); /* who reports is the next attempt */
@@ -238,14 +275,21 @@ bool delivery_smtp_tls_lost(struct delivery_smtp *c, struct delivery_reason *why
 void delivery_smtp_tls_begin(struct delivery_smtp *c)
 {
     const struct delivery_plan *plan = c->plan;
-    const struct slice names[2] = {plan->base.len > 0 ? plan->base : plan->host, plan->host};
-    const struct tls_connect_options options = {
+    struct tls_connect_options options;
+    struct slice names[3] = {plan->base.len > 0 ? plan->base : plan->host};
+    size_t name_count = 1;
+    bind_to_domain(c);
+    if (!slice_equal_nocase(plan->host, names[0]))
+        names[name_count++] = plan->host;
+    if (c->bound.len > 0)
+        names[name_count++] = c->bound;
+    options = (struct tls_connect_options){
         .check = plan->level == DELIVERY_LEVEL_DANE                    ? TLS_CHECK_DANE
                  : plan->level == DELIVERY_LEVEL_VERIFY || c->watching ? TLS_CHECK_NAME
                                                                        : TLS_CHECK_NONE,
         .sni = plan->base,
         .names = names,
-        .name_count = slice_equal_nocase(names[0], names[1]) ? 1 : 2,
+        .name_count = name_count,
         .tlsa = plan->tlsa,
         .tlsa_count = plan->tlsa_count,
         .resume =
@@ -312,7 +356,11 @@ enum delivery_tls_step delivery_smtp_tls_step(struct delivery_smtp *c, struct de
     if (failure == TLS_FAILURE_NONE)
         failure = TLS_FAILURE_HANDSHAKE;
     if (c->watching && failure > TLS_FAILURE_HANDSHAKE)
-        watch_failed(c, result_of(failure), failure_words(c, words, sizeof(words)), why);
+        check_failed(c, DELIVERY_TLS_UNVERIFIED, result_of(failure),
+                     failure_words(c, words, sizeof(words)), why);
+    else if (failure == TLS_FAILURE_NAME && may_be_for_a_domain(c))
+        check_failed(c, DELIVERY_TLS_BY_DOMAIN, result_of(failure),
+                     failure_words(c, words, sizeof(words)), why);
     else
         tls_failed(c, result_of(failure), failure_words(c, words, sizeof(words)), detail_failed,
                    true, why);

@@ -259,6 +259,7 @@ struct delivery_plan *delivery_plan_create(const struct delivery_plan_question *
     plan->testing = verdict.testing;
     plan->require = q->demand.require;
     plan->allowed = is_allowed(q);
+    plan->by_mx = q->by_mx;
     plan->tlsa = records;
     plan->tlsa_count = count;
     plan->host = copy(&text, q->host);

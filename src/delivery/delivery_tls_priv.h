@@ -93,6 +93,7 @@ struct delivery_plan {
     bool testing;  /* an MTA-STS policy is only watched: its results are reported */
     bool require;  /* the peer has to offer REQUIRETLS, and a failure of TLS is final */
     bool allowed;  /* the MTA-STS policy, if there is one, names the host */
+    bool by_mx;
     uint32_t tlsa_count;
     uint64_t fingerprint; /* of what makes a session acceptable: resumption is for equals */
     const struct tls_tlsa *tlsa;
@@ -122,6 +123,7 @@ void delivery_tls_memory_finish(struct delivery_tls_memory *m);
 enum delivery_tls_note {
     DELIVERY_TLS_BROKEN,     /* TLS does not work */
     DELIVERY_TLS_UNVERIFIED, /* it does, but what an MTA-STS policy in testing mode asks is not met */
+    DELIVERY_TLS_BY_DOMAIN, /* its certificate, by DANE-TA, is for no name of the host's */
     DELIVERY_TLS_NOTES
 };
 /* Was this noted within the last hour? `out_result`: what was noted with it; may be NULL. */

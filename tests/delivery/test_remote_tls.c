@@ -492,6 +492,42 @@ START_TEST(test_dane_ta)
 }
 END_TEST
 
+/* A certificate for the domain, not for the host (RFC 7672 3.2.2): good for that domain's mail alone. */
+START_TEST(test_dane_ta_for_a_domain)
+{
+    static const struct cert middle = {cert_middle, NULL, key_middle};
+    struct peer *p = open_world(CONF_ROUTE_TLS_AUTO);
+    uint32_t ids[4];
+
+    p->script.tls = server(&other);
+    sign_zone();
+    dns_sim_zone_add_mx(w.zone, "other.example.net", 10, HOST);
+    secure("other.example.net");
+    dns_sim_zone_add_tlsa(w.zone, TLSA, 2, 0, 1, digest_of(&middle));
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 4; i++)
+            ids[i] = world_send_to(
+                &w, (const char *const[]){"mx", NULL},
+                (const char *const[]){
+                    (i + round) % 2 == 0 ? "user@other.example.net" : "user@example.org", NULL});
+        world_run(&w);
+        for (int i = 0; i < 4; i++) {
+            const struct world_result *r = world_result(&w, ids[i]);
+            if ((i + round) % 2 == 1)
+                ck_assert_int_eq(r->status[0], DELIVERY_DEFERRED);
+            else if (r->status[0] == DELIVERY_DONE)
+                ck_assert_str_eq(verified(r), "dane");
+        }
+        world_run_ms(&w, 10 * 60000);
+    }
+    ids[0] = world_send_to(&w, (const char *const[]){"mx", NULL},
+                           (const char *const[]){"user@other.example.net", NULL});
+    world_run(&w);
+    ck_assert_str_eq(verified(world_result(&w, ids[0])), "dane");
+    close_world();
+}
+END_TEST
+
 /* Each MX host is judged by its own records. */
 START_TEST(test_next_mx)
 {
@@ -823,6 +859,7 @@ Suite *remote_tls_suite(void)
     tcase_add_loop_test(tc, test_alias, 0, (int)ARRAY_LEN(alias_cases));
     tcase_add_test(tc, test_dane_without_mx);
     tcase_add_loop_test(tc, test_dane_ta, 0, 3);
+    tcase_add_test(tc, test_dane_ta_for_a_domain);
     tcase_add_loop_test(tc, test_next_mx, 0, 2);
     tcase_add_test(tc, test_dane_without_a_resolver);
     tcase_add_loop_test(tc, test_sts, 0, (int)ARRAY_LEN(sts_cases));
