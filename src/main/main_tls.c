@@ -437,6 +437,9 @@ void main_tls_warn_reload(const struct conf *conf, struct conf_errors *errors)
 {
     const struct conf_tls *tls = &conf->tls;
 
+    warn_file(conf, NULL, "configuration", conf->file, errors);
+    for (size_t i = 0; i < conf->domain_count; i++)
+        warn_file(conf, NULL, "recipients", conf->domains[i].recipients_file, errors);
     for (size_t i = 0; i < tls->certificate.count; i++)
         warn_file(conf, &tls->certificate.items[i], "certificate", tls->certificate.items[i],
                   errors);

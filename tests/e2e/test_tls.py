@@ -834,7 +834,10 @@ class Reload(TlsCase):
         os.chown(self.pair.key, 0, nobody.pw_gid)
         self.pair.key.chmod(0o640)
         self.reload(server)
-        self.assertNotIn('key: user nobody', server.run('check').stderr)
+        self.assertEqual(server.run('check').stderr, '')
+        server.config.chmod(0o600)
+        self.assertIn('configuration: user nobody may not read', server.run('check').stderr)
+        self.reload(server, 'reload-failed')
 
 
 class Check(TlsCase):
