@@ -279,7 +279,7 @@ class Program(Case):
         # The server starts all the same, says so, and keeps the others.
         server.start()
         self.assertGreaterEqual(server.status()['queue'], 19)
-        self.assertRegex(server.log(), r'(?i)checksum|bad_record|corrupt|damaged')
+        server.wait_log(r'(?i)checksum|bad_record|corrupt|damaged')
 
     def test_verify_of_a_running_server(self):
         """Refused in one line, and not as if the spool were damaged."""

@@ -322,7 +322,7 @@ class Mechanisms(AuthCase):
         server.wait_mail('box', count + 1)
         self.assertGreaterEqual(count, 2)
         self.assertNotIn(PASSWORD, server.log())
-        self.assertIn('event=auth ', server.log())
+        server.wait_log('event=auth ')
 
     def test_reload(self):
         server = self.start()
@@ -390,7 +390,7 @@ class Guessing(AuthCase):
         self.assertEqual((status['auth_bans_users'], status['auth_bans_addresses']), (1, 0))
         self.assertEqual(status['auth_banned'], 1)
         self.assertIn('ann', json.dumps(status))
-        self.assertRegex(server.log(), r'event=auth-ban client=127\.0\.0\.1 user=ann seconds=5')
+        server.wait_log(r'event=auth-ban client=127\.0\.0\.1 user=ann seconds=5')
         time.sleep(5.1)
         self.login('ann', 'secret')
 
@@ -627,7 +627,7 @@ class Dovecot(AuthCase):
         client.command('AUTH LOGIN', 334)
         client.command(b64('bob'), 334)
         client.command(b64('other'), 235)
-        self.assertIn('user=ann@local.test result=ok', server.log())
+        server.wait_log('user=ann@local.test result=ok')
         self.assertNotIn('secret', server.log())
 
     def test_relayed(self):

@@ -64,7 +64,7 @@ class WithPostfix(Case):
         hop = self.deliver_to_postfix('same')
         self.wait_for(lambda: hop.messages, lambda: self.server.tail(20), 20)
         self.assertIn(b'TLSv1.3', hop.messages[0].octets)
-        self.assertRegex(self.server.log(), r'verified=dane|security=dane')
+        self.server.wait_log(r'verified=dane|security=dane')
 
     def test_to_postfix_that_does_not_match(self):
         hop = self.deliver_to_postfix('other')
@@ -90,7 +90,7 @@ class WithPostfix(Case):
     def test_from_postfix(self):
         postfix = self.deliver_from_postfix('same')
         self.wait_for(lambda: len(self.server.maildir('a', 'good.test')) == 1, lambda: postfix.log()[-3000:], 30)
-        self.assertIn('Verified TLS connection', postfix.log())
+        self.wait_for(lambda: 'Verified TLS connection' in postfix.log(), lambda: postfix.log()[-3000:])
 
     def test_from_postfix_that_expects_another(self):
         """That it is Postfix that refuses shows that the test above means something."""

@@ -136,7 +136,7 @@ class Smarthost(Case):
                 self.start({'*': (hop.port, {})})
                 self.send()
                 self.assertIn('refuses our login', self.waits(hop, 2))
-                self.assertRegex(self.server.log(), f'login-refused.* user={USER} mechanism={mechanism} ')
+                self.server.wait_log(f'login-refused.* user={USER} mechanism={mechanism} ')
                 self.assertGreater(self.server.status()['smarthost_logins_refused'], 0)
                 self.assertEqual(sum('MAIL' in c.verbs for c in hop.connections), 0)
                 self.no_secrets()

@@ -203,8 +203,7 @@ class Faults(Sts):
         self.start()
         self.send('x@a.test')
         self.arrived(hop, tls=False)
-        line, = [line for line in self.server.log_lines() if 'sts-fetch-failed' in line]
-        self.assertRegex(line, error)
+        self.assertRegex(self.server.wait_log('sts-fetch-failed.*').group(), error)
         self.assertEqual(self.server.status()['sts_policies'], 0)
 
     def other_authority(self):
@@ -261,7 +260,7 @@ class Faults(Sts):
         self.start()
         self.send('x@a.test')
         self.arrived(hop, tls=False)
-        self.assertIn('no address', self.server.log())
+        self.server.wait_log('no address')
 
     def test_nobody_there(self):
         hop = self.hop('mx.a.test')
@@ -271,7 +270,7 @@ class Faults(Sts):
         self.start()
         self.send('x@a.test')
         self.arrived(hop, tls=False)
-        self.assertIn('sts-fetch-failed', self.server.log())
+        self.server.wait_log('sts-fetch-failed')
 
 
 class Reports(Sts):

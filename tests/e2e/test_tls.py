@@ -710,7 +710,7 @@ class Reload(TlsCase):
                              (setting, 'no_such_setting')):
             spoil()
             self.reload(server, 'reload-failed')
-            self.assertRegex(server.log().splitlines()[-2], rf'event=reload .*problem=".*mailring.conf:\d+: .*{words}')
+            server.wait_log(rf'event=reload .*problem=".*mailring.conf:\d+: .*{words}')
             self.assertEqual(self.serial(server.port), self.pair.der, spoil.__name__)
             self.pair.key.unlink(missing_ok=True)
             self.pair.key.write_bytes(good)
@@ -772,8 +772,8 @@ class Reload(TlsCase):
         server = self.start_server()
         server.configure({'shards': 2, **self.listener('new')})
         self.reload(server)
-        self.assertRegex(server.log(), 'event=reload .*shards is read at the start only')
-        self.assertRegex(server.log(), 'event=reload .*new.* begins with the next start')
+        server.wait_log('event=reload .*shards is read at the start only')
+        server.wait_log('event=reload .*new.* begins with the next start')
         send_message(server.port, 'ann@client.test', 'box@local.test', sample('x'))
 
     def test_users(self):
@@ -825,10 +825,10 @@ class Reload(TlsCase):
         done = server.run('check')
         self.assertRegex(done.stderr, r'mailring.conf:\d+: warning: key: user nobody may not read')
         server.start()
-        self.assertIn('warning: key: user nobody may not read', server.log())
+        server.wait_log('warning: key: user nobody may not read')
         self.assertEqual(self.serial(server.port), self.pair.der)
         self.reload(server, 'reload-failed')
-        self.assertRegex(server.log(), 'event=reload .*key.*Permission denied')
+        server.wait_log('event=reload .*key.*Permission denied')
         self.assertEqual(self.serial(server.port), self.pair.der)
         # As a group of the server's user may:
         os.chown(self.pair.key, 0, nobody.pw_gid)
@@ -870,7 +870,7 @@ class Check(TlsCase):
     def test_expired_is_served(self):
         """A start is not refused for it: mail that goes in the clear is worse."""
         server = self.start_server({'tls': self.tls_settings(self.ca.issue('mx.test', expired=True))})
-        self.assertIn('warning: certificate', server.log())
+        server.wait_log('warning: certificate')
         with Client(server.port) as client:
             client.starttls()
             client.quit()
@@ -962,7 +962,7 @@ class Check(TlsCase):
         server.start(wait=False)
         server.expected_end = True
         self.assertEqual(server.process.wait(20), 78)
-        self.assertIn('0644', server.log())
+        server.wait_log('0644')
 
 
 class Secrets(TlsCase):

@@ -175,6 +175,10 @@ class Server:
     def log_lines(self):
         return self.log().splitlines()
 
+    def wait_log(self, pattern, timeout=15.0):
+        """Until the log has it: lines are written a moment after what they tell of. Returns the match."""
+        return wait_for(lambda: re.search(pattern, self.log()), lambda: f'{pattern} in the log\n{self.tail(20)}', timeout)
+
     def tail(self, lines=12):
         if not self.log_path.exists():
             return ''
