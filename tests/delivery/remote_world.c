@@ -115,6 +115,7 @@ void world_open(struct world *w, uint64_t seed, const struct sim_options *option
         .mta_sts = true,
         .refs = 1,
     };
+    w->origin_conf = &w->conf;
     w->results = mem_calloc(WORLD_RESULTS, sizeof(*w->results));
     w->helpers = work_pool_create("helpers", 0, WORLD_JOBS);
     w->door = work_door_create(w->helpers, w->io);
@@ -252,6 +253,7 @@ static void free_world(struct world *w)
     for (unsigned i = 0; i < w->peer_count; i++)
         peer_close(&w->peers[i]);
     work_pool_destroy(w->helpers);
+    ck_assert_uint_eq(w->conf.refs, 1); /* ours */
     sim_destroy(w->sim);
     mem_free(w->results);
 }
@@ -465,8 +467,8 @@ uint32_t world_send_to(struct world *w, const char *const *to, const char *const
     t->ref = spool_pin(w->spool, w->message);
     t->size = w->message->body_len;
     t->flags = w->message->flags | w->flags;
-    t->conf = &w->conf;
-    t->route = &w->routes[0];
+    t->conf = w->origin_conf;
+    t->route = &t->conf->routes[0];
     t->to = r->to;
     delivery_task_submit(w->d, t);
     return w->sent - 1;

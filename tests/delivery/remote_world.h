@@ -38,6 +38,7 @@ struct world {
     struct work_door *door;
     struct delivery *d;
     struct conf conf;
+    const struct conf *origin_conf; /* of tasks that are made from now on; at first, `conf` */
     struct conf_route routes[WORLD_ROUTES];
     uint64_t interval_ms;
     struct peer peers[WORLD_PEERS];
