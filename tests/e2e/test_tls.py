@@ -759,13 +759,47 @@ class Reload(TlsCase):
                           ('route', 'c.test'): {'to': f'smtp://127.0.0.1:{new.port}', 'connections': 1}})
         for _ in range(3):
             self.reload(server)
-        self.wait_for(lambda: len(new.messages) == 6, 'what could not be delivered before')
+        self.wait_for(lambda: len(new.messages) == 12, 'what could not be delivered before, what waited')
         for n in range(6):
             send_message(server.port, 'ann@client.test', f'y{n}@a.test', sample('x'))
-        self.wait_for(lambda: len(new.messages) == 12, 'the new way')
-        self.assertEqual(len(old.messages), 6)
-        slow.close()
-        self.wait_for(lambda: len(new.messages) == 18, 'what was on its way', 30)
+        self.wait_for(lambda: len(new.messages) == 18, 'the new way')
+        self.assertEqual((len(old.messages), len(slow.messages)), (6, 0))
+        server.wait_drained()
+
+    def test_routes_under_load(self):
+        """Each message arrives once, here or there, whenever the settings change."""
+        hops = self.next_hop(), self.next_hop()
+        server = self.start_server({'shards': 2, 'relay_from': ['127.0.0.0/8'],
+                                    ('route', '*'): {'to': f'smtp://127.0.0.1:{hops[0].port}'}})
+
+        def send(sender):
+            for n in range(40):
+                send_message(server.port, 'ann@client.test', f'x{sender}.{n}@{n % 3}.test', sample('x'))
+
+        with ThreadPoolExecutor(3) as pool:
+            done = [pool.submit(send, sender) for sender in range(3)]
+            for turn in range(1, 13):
+                server.configure({('route', '*'): {'to': f'smtp://127.0.0.1:{hops[turn % 2].port}',
+                                                   'connections': 1 + turn}})
+                self.reload(server)
+            for one in done:
+                one.result()
+        server.wait_drained()
+        arrived = sorted(m.recipients[0] for hop in hops for m in hop.messages)
+        self.assertEqual(arrived, sorted(f'x{s}.{n}@{n % 3}.test' for s in range(3) for n in range(40)))
+
+    def test_domain_goes(self):
+        """What is queued for a domain that is ours no more leaves by the routes."""
+        hop = self.next_hop()
+        server = self.start_server({
+            'relay_from': ['127.0.0.0/8'], 'retry': {'intervals': ['300ms'], 'expire': '1h'},
+            ('domain', 'moved.test'): {'to': f'smtp://127.0.0.1:{free_port()}'}})
+        send_message(server.port, 'ann@client.test', 'x@moved.test', sample('x'))
+        self.wait_for(lambda: server.status()['deferred'] > 0, 'an attempt')
+        server.configure({('domain', 'moved.test'): None,
+                          ('route', 'moved.test'): {'to': f'smtp://127.0.0.1:{hop.port}'}})
+        self.reload(server)
+        self.wait_for(lambda: len(hop.messages) == 1, 'the route')
         server.wait_drained()
 
     def test_start_only(self):
