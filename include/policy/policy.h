@@ -9,21 +9,25 @@
 #include "smtp_address.h"
 #include "smtp_reply.h"
 
+/* Who has logged in, and the addresses that the users file lets him send from ("ann@a.example,@b.example,*";
+ * often empty). */
+struct policy_user {
+    struct slice name;
+    struct slice senders;
+};
+
 /* What a session knows of its client. */
 struct policy_client {
     const struct conf *conf;
     const struct conf_listener *listener;
     struct ip_addr ip;
-    bool may_relay; /* in relay_from; set by policy_check_connect() */
-    /* Once somebody has logged in, the session's: who, and the addresses that the users file lets him send
-     * from ("ann@a.example,@b.example,*"; often empty). A user is empty until then. */
-    struct slice user;
-    struct slice senders;
+    bool may_relay;                 /* in relay_from; set by policy_check_connect() */
+    const struct policy_user *user; /* NULL: nobody has logged in */
 };
 
 static inline bool policy_logged_in(const struct policy_client *client)
 {
-    return client->user.len > 0;
+    return client->user != NULL;
 }
 
 /* True to accept; else *out_refusal, whose text is static or the configuration's. */

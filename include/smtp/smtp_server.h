@@ -98,14 +98,20 @@ enum smtp_intent {
 struct smtp_server {
     const struct smtp_server_options *options;
 
-    /* What the intent is about; slices of *in. */
-    struct smtp_address path;
-    struct smtp_params params;
-    struct slice helo;
-    struct slice body;
-    struct slice mechanism;
-    struct slice response;
-    bool has_response; /* the initial one was given */
+    /* What the intent is about, one of them at a time; slices of *in. */
+    union {
+        struct {
+            struct smtp_address path;
+            struct smtp_params params;
+        };
+        struct slice helo;
+        struct slice body;
+        struct {
+            struct slice mechanism;
+            struct slice response;
+            bool has_response; /* the initial one was given */
+        };
+    };
     /* What AUTH offers in this session: smtp_server_init() and smtp_server_secured() set the options' list
      * for the clear or for TLS, and the caller may put another in its place (EXTERNAL for one with a
      * client certificate), at CHECK_HELO for instance. The bytes are the caller's and stay. */
@@ -119,12 +125,12 @@ struct smtp_server {
     uint64_t data_size;                    /* decoded octets so far */
     const struct smtp_reply *data_refusal; /* the body is being swallowed; this will be said */
     uint32_t recipients;                   /* accepted in this transaction */
-    uint32_t recipients_refused;
     uint32_t errors;
     uint32_t idle_commands;
     uint32_t messages; /* taken in this session */
     uint8_t state;
-    uint8_t pending; /* the intent that waits for its answer */
+    uint8_t pending;        /* the intent that waits for its answer */
+    bool recipient_refused; /* in this transaction */
     bool helo_given;
     bool mail_given;
     bool command_seen;
@@ -132,7 +138,7 @@ struct smtp_server {
     bool discard_cr;
     bool end_seen; /* the final dot was taken; its intent comes next */
 };
-_Static_assert(sizeof(struct smtp_server) <= 256, "an idle session is to stay small");
+_Static_assert(sizeof(struct smtp_server) <= 160, "an idle session is to stay small");
 
 void smtp_server_init(struct smtp_server *s, const struct smtp_server_options *options);
 /* Appends the 220 greeting. */

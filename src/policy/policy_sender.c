@@ -63,15 +63,16 @@ static bool is_given(const struct policy_client *client, struct slice address, s
 {
     uint8_t user[CONF_USER_MAX];
 
-    if (slice_equal_nocase(client->user, address) || list_gives(client->senders, address, domain))
+    if (slice_equal_nocase(client->user->name, address)
+        || list_gives(client->user->senders, address, domain))
         return true;
-    if (client->user.len > sizeof(user))
+    if (client->user->name.len > sizeof(user))
         return false;
-    for (size_t i = 0; i < client->user.len; i++) {
-        uint8_t c = client->user.data[i];
+    for (size_t i = 0; i < client->user->name.len; i++) {
+        uint8_t c = client->user->name.data[i];
         user[i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
     }
-    return conf_may_send(client->conf, slice_of(user, client->user.len), address);
+    return conf_may_send(client->conf, slice_of(user, client->user->name.len), address);
 }
 
 /* The address without its subaddress; false if it has none. */

@@ -86,10 +86,17 @@ struct transaction {
     bool require_tls; /* REQUIRETLS was said */
 };
 
+/* Somebody who has logged in. */
+struct session_user {
+    struct policy_user is; /* in `text` */
+    struct server_users *users;
+    uint32_t slot; /* in `users`; SERVER_USERS_NOBODY: not counted */
+    uint8_t text[];
+};
+
 struct session {
     struct list node;
     struct list runnable;
-    struct server_listener *listener;
     struct server *server;
     struct server_terms *terms;
     struct transaction *tx; /* NULL between messages */
@@ -99,20 +106,24 @@ struct session {
     uint64_t deadline_ms;
     struct wheel_timer timer;
     char *helo;
-    char *user; /* who has logged in, and behind it his senders; `client` points into it */
     struct auth_exchange *login; /* under way */
-    struct policy_client client;
+    struct policy_client client; /* its user is in a struct session_user, which is the session's */
     uint32_t client_slot;
-    uint32_t user_slot;         /* SERVER_USERS_NOBODY: not counted */
-    struct server_users *users; /* with user_slot */
-    uint8_t state;              /* enum session_state */
-    bool counted;               /* in server_shared */
-    bool turned_away;
-    bool closed;        /* the connection is; the session waits for its commit */
+    uint16_t listener; /* index in server_shared */
+    uint8_t state;     /* enum session_state */
+    bool counted : 1;  /* in server_shared */
+    bool turned_away : 1;
+    bool closed : 1;    /* the connection is; the session waits for its commit */
     const char *reason; /* of the end, for the log */
     struct smtp_server smtp;
     struct net_conn conn;
 };
+_Static_assert(sizeof(struct session) <= 928, "an idle session is to stay small");
+
+static inline struct session_user *session_user_of(const struct session *s)
+{
+    return s->client.user == NULL ? NULL : container_of(s->client.user, struct session_user, is);
+}
 
 void session_begin(struct server_listener *listener, int fd);
 void session_step(struct session *s);
@@ -157,8 +168,9 @@ void transaction_end(struct session *s);     /* forgets it; fine if there is non
 void transaction_discard(struct session *s); /* io and spool are gone */
 
 /* server_submission.c: users, who have logged in. Nothing happens for others. */
-/* After a login, once s->client.user is there. Not NULL: over the limit, which is logged; say it (421). */
-const struct smtp_reply *session_user_enter(struct session *s);
+/* After a login; both are copied. Not NULL: over the limit, which is logged; say it (421). */
+const struct smtp_reply *session_user_enter(struct session *s, struct slice name,
+                                            struct slice senders);
 void session_user_leave(struct session *s);
 /* A refusal with its words. It is logged. */
 struct user_refusal {

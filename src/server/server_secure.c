@@ -34,7 +34,7 @@ void session_log_secure(const struct session *s, struct log_record *r)
         log_str(r, "cipher", facts.cipher);
     }
     if (policy_logged_in(&s->client))
-        log_slice(r, "user", s->client.user);
+        log_slice(r, "user", s->client.user->name);
 }
 
 void session_log_tls_failed(const struct session *s, const char *why)
@@ -184,21 +184,6 @@ static void auth_ready(void *context)
     session_step(context);
 }
 
-static void log_in(struct session *s)
-{
-    struct slice user = auth_user(s->login);
-    struct slice senders = auth_setup_senders(auth_setup_of(s->server->o.auth), user);
-    char *copy = mem_alloc(user.len + senders.len + 1);
-
-    memcpy(copy, user.data, user.len);
-    if (senders.len > 0)
-        memcpy(copy + user.len, senders.data, senders.len);
-    mem_free(s->user);
-    s->user = copy;
-    s->client.user = slice_of(copy, user.len);
-    s->client.senders = slice_of(copy + user.len, senders.len);
-}
-
 /* What is known of the exchange goes to the client. */
 void session_login_answer(struct session *s)
 {
@@ -221,8 +206,9 @@ void session_login_answer(struct session *s)
     reply = (struct smtp_reply){.code = words->code, .text = words->text};
     memcpy(reply.enhanced, words->enhanced, sizeof(reply.enhanced));
     if (outcome == AUTH_OK) {
-        log_in(s);
-        refusal = session_user_enter(s);
+        struct slice user = auth_user(s->login);
+        refusal =
+            session_user_enter(s, user, auth_setup_senders(auth_setup_of(s->server->o.auth), user));
         if (refusal != NULL)
             reply = *refusal;
     }

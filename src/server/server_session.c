@@ -42,7 +42,7 @@ static void session_free(struct session *s)
     list_remove(&s->node);
     list_remove(&s->runnable);
     mem_free(s->helo);
-    mem_free(s->user);
+    mem_free(session_user_of(s));
     server_terms_unref(s->terms);
     pool_put(&server->session_pool, s);
 }
@@ -58,7 +58,7 @@ static void leave_counts(struct session *s)
     s->counted = false;
     s->server->counters.sessions--;
     atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&shared->by_listener[s->listener->index], 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&shared->by_listener[s->listener], 1, memory_order_relaxed);
     server_clients_leave(shared->clients, s->client_slot);
     session_user_leave(s);
 }
@@ -360,7 +360,7 @@ static const struct smtp_reply *enter_counts(struct session *s)
         SMTP_REPLY_INIT(421, 4, 7, 0, "Too many connections from your address");
     struct server_shared *shared = s->server->o.shared;
     const struct conf_listener *listener = s->terms->listener;
-    _Atomic uint64_t *at_listener = &shared->by_listener[s->listener->index];
+    _Atomic uint64_t *at_listener = &shared->by_listener[s->listener];
     const struct smtp_reply *refusal = NULL;
 
     if (atomic_fetch_add_explicit(&shared->connections, 1, memory_order_relaxed)
@@ -411,10 +411,9 @@ void session_begin(struct server_listener *listener, int fd)
     uint16_t port;
 
     s->server = server;
-    s->listener = listener;
+    s->listener = (uint16_t)listener->index;
     s->terms = server_terms_ref(listener->terms);
     s->id = server->next_session++;
-    s->user_slot = SERVER_USERS_NOBODY;
     s->state = SESSION_COMMAND;
     s->client = (struct policy_client){.conf = s->terms->conf, .listener = s->terms->listener};
     list_init(&s->node);

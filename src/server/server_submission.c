@@ -31,7 +31,7 @@ static void log_refused(struct session *s, const char *limit, uint64_t most, str
     log_begin(&r, LOG_INFO, "user-limit");
     log_id(&r, "session", s->id);
     log_ip(&r, "client", &s->client.ip);
-    log_slice(&r, "user", s->client.user);
+    log_slice(&r, "user", s->client.user->name);
     if (s->tx != NULL)
         log_slice(&r, "from", s->tx->sender);
     if (recipient.len > 0)
@@ -68,18 +68,34 @@ static bool has_limits(const struct conf_user_limits *l)
            != 0;
 }
 
-const struct smtp_reply *session_user_enter(struct session *s)
+static struct session_user *make_user(struct slice name, struct slice senders)
+{
+    struct session_user *u = mem_zalloc(sizeof(*u) + name.len + senders.len);
+
+    memcpy(u->text, name.data, name.len);
+    if (senders.len > 0)
+        memcpy(u->text + name.len, senders.data, senders.len);
+    u->is = (struct policy_user){slice_of(u->text, name.len),
+                                 slice_of(u->text + name.len, senders.len)};
+    u->slot = SERVER_USERS_NOBODY;
+    return u;
+}
+
+const struct smtp_reply *session_user_enter(struct session *s, struct slice name,
+                                            struct slice senders)
 {
     const struct conf_user_limits *limits = limits_of(s);
+    struct session_user *u;
 
-    ASSERT(policy_logged_in(&s->client));
-    ASSERT(s->user_slot == SERVER_USERS_NOBODY);
+    ASSERT(s->client.user == NULL); /* nobody logs in twice */
+    u = make_user(name, senders);
+    s->client.user = &u->is;
     if (!has_limits(limits))
         return NULL;
-    s->users = server_shared_users(s->server->o.shared, true);
-    if (server_users_enter(s->users, s->client.user, limits->connections,
-                           io_unix_ms(s->server->o.io), &s->user_slot)) {
-        s->server->counters.users_uncounted += s->user_slot == SERVER_USERS_NOBODY;
+    u->users = server_shared_users(s->server->o.shared, true);
+    if (server_users_enter(u->users, u->is.name, limits->connections, io_unix_ms(s->server->o.io),
+                           &u->slot)) {
+        s->server->counters.users_uncounted += u->slot == SERVER_USERS_NOBODY;
         return NULL;
     }
     log_refused(s, "connections", limits->connections, SLICE_NULL, &reply_sessions);
@@ -88,9 +104,13 @@ const struct smtp_reply *session_user_enter(struct session *s)
 
 void session_user_leave(struct session *s)
 {
-    if (s->user_slot != SERVER_USERS_NOBODY)
-        server_users_leave(s->users, s->user_slot);
-    s->user_slot = SERVER_USERS_NOBODY;
+    struct session_user *u = session_user_of(s);
+
+    if (u == NULL)
+        return;
+    if (u->slot != SERVER_USERS_NOBODY)
+        server_users_leave(u->users, u->slot);
+    u->slot = SERVER_USERS_NOBODY;
 }
 
 /* ---- messages and recipients ---------------------------------------------------------------- */
@@ -132,11 +152,12 @@ static void refuse_rate(struct session *s, const struct server_users_refusal *wh
 static bool take(struct session *s, enum server_users_kind kind, struct slice recipient,
                  struct user_refusal *out)
 {
+    const struct session_user *u = session_user_of(s);
     struct server_users_refusal why;
 
-    if (s->user_slot == SERVER_USERS_NOBODY
-        || server_users_take(s->users, s->user_slot, kind, limits_of(s),
-                             io_unix_ms(s->server->o.io), &why))
+    if (u == NULL || u->slot == SERVER_USERS_NOBODY
+        || server_users_take(u->users, u->slot, kind, limits_of(s), io_unix_ms(s->server->o.io),
+                             &why))
         return true;
     refuse_rate(s, &why, recipient, out);
     return false;
@@ -187,8 +208,10 @@ bool transaction_user_recipient(struct session *s, struct user_refusal *out)
 
 static void give_back(struct session *s, enum server_users_kind kind, uint32_t count)
 {
-    if (s->user_slot != SERVER_USERS_NOBODY && count > 0)
-        server_users_give_back(s->users, s->user_slot, kind, limits_of(s), count, s->tx->taken_ms,
+    const struct session_user *u = session_user_of(s);
+
+    if (u != NULL && u->slot != SERVER_USERS_NOBODY && count > 0)
+        server_users_give_back(u->users, u->slot, kind, limits_of(s), count, s->tx->taken_ms,
                                io_unix_ms(s->server->o.io));
 }
 

@@ -46,7 +46,7 @@ static void log_sender_refused(struct session *s, const struct smtp_reply *refus
     log_id(&r, "session", s->id);
     log_ip(&r, "client", &s->client.ip);
     if (policy_logged_in(&s->client))
-        log_slice(&r, "user", s->client.user);
+        log_slice(&r, "user", s->client.user->name);
     log_slice(&r, "from", s->smtp.path.text);
     log_u64(&r, "code", refusal->code);
     log_slice(&r, "reply", refusal->text);
@@ -329,7 +329,7 @@ static void envelope_facts(const struct session *s, struct buf *out)
     (void)buf_printf(out, "client=%s\nhelo=%s\nlistener=%.*s\nsession=%s\n", ip, s->helo,
                      SLICE_ARG(s->terms->listener->name), session);
     if (policy_logged_in(&s->client))
-        (void)buf_printf(out, "user=%.*s\n", SLICE_ARG(s->client.user));
+        (void)buf_printf(out, "user=%.*s\n", SLICE_ARG(s->client.user->name));
     if (session_tls_facts(s, &tls))
         (void)buf_printf(out, "tls=%s\ncipher=%s\n", tls.version, tls.cipher);
 }

@@ -43,7 +43,8 @@ enum smtp_intent smtp_server_ask(struct smtp_server *s, enum smtp_intent intent)
 void smtp_server_reset(struct smtp_server *s)
 {
     s->mail_given = false;
-    s->recipients = s->recipients_refused = 0;
+    s->recipients = 0;
+    s->recipient_refused = false;
     s->data_refusal = NULL;
 }
 
@@ -249,7 +250,7 @@ void smtp_server_answer(struct smtp_server *s, const struct smtp_reply *reply, s
         if (yes)
             s->recipients++;
         else
-            s->recipients_refused++;
+            s->recipient_refused = true;
         smtp_server_say(s, reply != NULL ? reply : &SMTP_REPLY(250, 2, 1, 5, "Ok"), out);
         return;
     case SMTP_BEGIN_DATA:

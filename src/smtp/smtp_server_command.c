@@ -139,7 +139,7 @@ static enum smtp_intent on_data(struct smtp_server *s, struct slice argument, st
     (void)argument; /* there is none */
     if (s->recipients > 0)
         return smtp_server_ask(s, SMTP_BEGIN_DATA);
-    if (s->recipients_refused > 0)
+    if (s->recipient_refused)
         SAY(s, out, 554, 5, 5, 1, "No valid recipients"); /* RFC 5321 3.3 */
     else
         SAY(s, out, 503, 5, 5, 1, "RCPT first");

@@ -202,8 +202,8 @@ START_TEST(senders_by_user)
     struct smtp_address address = address_of(senders[_i].sender);
     struct smtp_reply refusal = {0};
 
-    client.user = slice_str(senders[_i].user);
-    client.senders = slice_str(senders[_i].list);
+    const struct policy_user user = {slice_str(senders[_i].user), slice_str(senders[_i].list)};
+    client.user = &user;
     ck_assert_msg(policy_is_own_sender(&client, &address) == senders[_i].own, "%s as %s",
                   senders[_i].user, senders[_i].sender);
     ck_assert(policy_check_mail(&client, &address, &refusal) == senders[_i].own);
@@ -228,7 +228,7 @@ START_TEST(submission_is_for_users)
     ck_assert(!policy_check_rcpt(&client, &far, &refusal)); /* relay_from is for the other roles */
     ck_assert_uint_eq(policy_recipients_max(&client, SLICE_NULL), 0);
 
-    client.user = slice_str("ann@one.example");
+    client.user = &(const struct policy_user){.name = SLICE_LITERAL("ann@one.example")};
     ck_assert(policy_check_mail(&client, &sender, &refusal));
     ck_assert(policy_check_mail(&client, &null, &refusal));
     ck_assert(policy_check_rcpt(&client, &far, &refusal));
@@ -247,7 +247,7 @@ START_TEST(users_everywhere)
 
     ck_assert(policy_check_connect(&client, &refusal));
     ck_assert(policy_check_mail(&client, &far, &refusal));
-    client.user = slice_str("ann@one.example");
+    client.user = &(const struct policy_user){.name = SLICE_LITERAL("ann@one.example")};
     ck_assert(!policy_check_mail(&client, &far, &refusal));
     ck_assert(policy_check_rcpt(&client, &far, &refusal));
     ck_assert(!policy_check_rcpt(&client, &eve, &refusal)); /* does not exist, for users neither */

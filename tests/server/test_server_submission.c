@@ -40,12 +40,10 @@ static void log_in(const char *user, const char *senders)
         struct session *s = container_of(node, struct session, node);
         const struct smtp_reply *refusal;
 
-        if (s->client.user.len > 0 || s->state == SESSION_CLOSING)
+        if (s->client.user != NULL || s->state == SESSION_CLOSING)
             continue;
         s->smtp.authenticated = true;
-        s->client.user = slice_str(user);
-        s->client.senders = slice_str(senders);
-        refusal = session_user_enter(s);
+        refusal = session_user_enter(s, slice_str(user), slice_str(senders));
         if (refusal != NULL)
             smtp_server_close(&s->smtp, refusal, net_conn_out(&s->conn));
         session_step(s);
