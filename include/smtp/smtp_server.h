@@ -122,6 +122,7 @@ struct smtp_server {
     bool extended_before; /* what it goes back to if the EHLO is refused */
 
     struct smtp_dot dot;
+    bool recipient_refused;                /* in this transaction */
     uint64_t data_size;                    /* decoded octets so far */
     const struct smtp_reply *data_refusal; /* the body is being swallowed; this will be said */
     uint32_t recipients;                   /* accepted in this transaction */
@@ -129,8 +130,7 @@ struct smtp_server {
     uint32_t idle_commands;
     uint32_t messages; /* taken in this session */
     uint8_t state;
-    uint8_t pending;        /* the intent that waits for its answer */
-    bool recipient_refused; /* in this transaction */
+    uint8_t pending; /* the intent that waits for its answer */
     bool helo_given;
     bool mail_given;
     bool command_seen;
