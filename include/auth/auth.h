@@ -129,7 +129,9 @@ struct auth_request {
 struct auth_exchange *auth_begin(struct auth *a, const struct auth_request *request); /* not NULL */
 enum auth_outcome auth_outcome(const struct auth_exchange *x);
 struct slice auth_challenge(const struct auth_exchange *x); /* base64, may be empty */
-/* After AUTH_CHALLENGE: what the client said, base64, or "*". */
+/* After AUTH_CHALLENGE: what the client said, base64, or "*". The outcome may have changed while the client
+ * was thinking, when a back end gave up: then the response counts for nothing, and the outcome is the answer
+ * to it. */
 void auth_respond(struct auth_exchange *x, struct slice response);
 struct slice auth_user(const struct auth_exchange *x); /* AUTH_OK: the name, in its one form */
 void auth_end(

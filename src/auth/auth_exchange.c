@@ -8,6 +8,8 @@
 #include "base_log.h"
 #include "base_mem.h"
 
+enum { RESPONSE_MAX = 12288 }; /* and of a challenge (RFC 4954 4) */
+
 static const struct {
     const char *name; /* in the log */
     struct auth_reply reply;
@@ -260,12 +262,12 @@ static void dovecot_answered(struct auth_dovecot_request *r, enum auth_dovecot_a
                              struct slice data)
 {
     struct auth_exchange *x = container_of(r, struct auth_exchange, request);
-    uint8_t decoded[AUTH_DOVECOT_LINE_MAX];
+    uint8_t decoded[RESPONSE_MAX];
     size_t len;
 
     x->state = AUTH_STATE_CLIENT;
     if (answer == AUTH_DOVECOT_CHALLENGE
-        && (!x->relayed || x->ended || data.len > sizeof(decoded)
+        && (!x->relayed || x->ended || data.len > RESPONSE_MAX
             || !base64_decode(data, decoded, &len))) {
         auth_dovecot_forget(r);
         answer = AUTH_DOVECOT_TEMPORARY;
@@ -488,8 +490,6 @@ static void take_step(struct auth_exchange *x, enum sasl_step step)
 
 /* ---- the session's calls ------------------------------------------------------------------- */
 
-enum { RESPONSE_MAX = 12288 }; /* RFC 4954 4 */
-
 /* It is base64, so no line of Dovecot's protocol can be hidden in it. */
 static void relay(struct auth_exchange *x, struct slice response)
 {
@@ -527,6 +527,9 @@ static void take_response(struct auth_exchange *x, struct slice response)
         relay(x, response);
         return;
     }
+    /* Of guesses that are made side by side the last ones are not looked at: see decide(). */
+    if (sasl_mechanisms[x->sasl.mechanism].scram && x->sasl.user.len > 0 && user_is_banned(x))
+        return;
     take_step(x, sasl_server_respond(&x->sasl, slice_of(x->message, len)));
 }
 
@@ -659,7 +662,9 @@ struct slice auth_challenge(const struct auth_exchange *x)
 
 void auth_respond(struct auth_exchange *x, struct slice response)
 {
-    ASSERT(x->outcome == AUTH_CHALLENGE && !x->ended);
+    ASSERT(!x->ended);
+    if (x->outcome != AUTH_CHALLENGE)
+        return; /* Dovecot has lost patience with the client, or is gone */
     x->outcome = AUTH_WORKING;
     x->in_call = true;
     take_response(x, response);

@@ -50,6 +50,12 @@ void fake_dovecot_hang_up(void)
     io_shutdown(world.io, &shut, fake.fd);
 }
 
+void fake_dovecot_say(const char *lines)
+{
+    (void)buf_append_str(&fake.out, lines);
+    flush();
+}
+
 static void on_sent(struct io_op *op)
 {
     buf_clear(&fake.sending);

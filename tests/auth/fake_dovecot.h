@@ -37,6 +37,7 @@ extern struct fake_dovecot fake;
 
 void fake_dovecot_start(enum fake_mood mood); /* after auth_world_open() */
 void fake_dovecot_hang_up(void);
+void fake_dovecot_say(const char *lines); /* unasked */
 void fake_dovecot_stop(void);
 /* "MECH\tPLAIN\tplaintext\n..." as it says them; NULL: the usual ones. */
 void fake_dovecot_mechanisms(const char *lines);

@@ -107,6 +107,75 @@ START_TEST(test_relayed)
 }
 END_TEST
 
+/* While the client thinks, Dovecot is restarted, or loses patience: what the client then says, or that it
+ * gives up, changes nothing. */
+START_TEST(test_given_up)
+{
+    static const struct {
+        const char *response;
+        bool restart;
+        enum auth_outcome outcome;
+    } cases[] = {
+        {"Z29vZA==", true, AUTH_TEMPORARY}, {"*", true, AUTH_TEMPORARY},
+        {"a\tb=", true, AUTH_TEMPORARY},    {"Z29vZA==", false, AUTH_REJECTED},
+        {"*", false, AUTH_REJECTED},
+    };
+    struct auth_exchange *x;
+
+    open_world(FAKE_GOOD);
+    x = auth_world_begin("CRAM-MD5", SLICE_NULL);
+    ck_assert_int_eq(auth_world_wait(x), AUTH_CHALLENGE);
+    if (cases[_i].restart)
+        fake_dovecot_hang_up();
+    else
+        fake_dovecot_say("FAIL\t1\tuser=ann\treason=timeout\n");
+    auth_world_run_ms(_i % 2 == 0 ? 5 : 100); /* the answer to a failure is ready, or waits */
+    auth_respond(x, slice_str(cases[_i].response));
+    ck_assert_int_eq(auth_world_wait(x), cases[_i].outcome);
+    auth_end(x);
+    fake_dovecot_stop();
+}
+END_TEST
+
+/* The same, and the client says nothing more at all. */
+START_TEST(test_given_up_by_both)
+{
+    struct auth_exchange *x;
+
+    open_world(FAKE_GOOD);
+    x = auth_world_begin("CRAM-MD5", SLICE_NULL);
+    ck_assert_int_eq(auth_world_wait(x), AUTH_CHALLENGE);
+    fake_dovecot_say("FAIL\t1\tuser=ann\treason=timeout\n");
+    auth_world_run_ms(_i == 0 ? 5 : 100);
+    auth_end(x);
+    auth_world_settle();
+    fake_dovecot_stop();
+}
+END_TEST
+
+/* No line of SMTP has room for more than 12288 octets. */
+START_TEST(test_long_challenge)
+{
+    struct auth_exchange *x;
+    struct buf line;
+    bool fits = _i == 0;
+
+    open_world(FAKE_STALL);
+    x = auth_world_begin("CRAM-MD5", SLICE_NULL);
+    auth_world_settle();
+    buf_init(&line, 0);
+    (void)buf_append_str(&line, "CONT\t1\t");
+    for (unsigned i = 0; i < (fits ? 12288U : 12292U); i++)
+        (void)buf_append_byte(&line, 'A');
+    (void)buf_append(&line, "\n", 2);
+    fake_dovecot_say((const char *)buf_slice(&line).data);
+    ck_assert_int_eq(auth_world_wait(x), fits ? AUTH_CHALLENGE : AUTH_TEMPORARY);
+    auth_end(x);
+    buf_finish(&line);
+    fake_dovecot_stop();
+}
+END_TEST
+
 /* Who hangs up has guessed all the same, and nobody is called. */
 START_TEST(test_abandoned)
 {
@@ -265,6 +334,9 @@ Suite *auth_dovecot_suite(void)
     tcase_add_test(tc, test_password);
     tcase_add_test(tc, test_pieces);
     tcase_add_test(tc, test_relayed);
+    tcase_add_loop_test(tc, test_given_up, 0, 5);
+    tcase_add_loop_test(tc, test_given_up_by_both, 0, 2);
+    tcase_add_loop_test(tc, test_long_challenge, 0, 2);
     tcase_add_test(tc, test_abandoned);
     tcase_add_test(tc, test_not_there);
     tcase_add_loop_test(tc, test_moods, 0, ARRAY_LEN(moods));

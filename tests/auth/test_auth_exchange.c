@@ -430,6 +430,27 @@ START_TEST(test_scram)
 }
 END_TEST
 
+/* Guesses side by side are no way around a ban: begun before it, ended behind it. */
+START_TEST(test_scram_side_by_side)
+{
+    struct auth_exchange *x[3];
+    struct buf final;
+
+    open_with("users = $//users\nmechanisms = {PLAIN, SCRAM-SHA-256}\nfailures = 2\n");
+    for (unsigned i = 0; i < 3; i++)
+        x[i] = auth_world_begin("SCRAM-SHA-256", SLICE_LITERAL("n,,n=pencil,r=abc"));
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_int_eq(auth_outcome(x[i]), AUTH_CHALLENGE);
+        buf_init(&final, 0);
+        scram_final(auth_challenge(x[i]), "pencil", i == 2 ? "pencil" : "guess", &final);
+        auth_world_respond(x[i], buf_slice(&final));
+        buf_finish(&final);
+        ck_assert_int_eq(auth_world_wait(x[i]), i == 2 ? AUTH_BANNED_USER : AUTH_REJECTED);
+        auth_end(x[i]);
+    }
+}
+END_TEST
+
 /* ---- reload, status ------------------------------------------------------------------------------ */
 
 START_TEST(test_reload)
@@ -529,6 +550,7 @@ Suite *auth_exchange_suite(void)
     tcase_add_test(tc, test_listed);
     tcase_add_test(tc, test_all_scram);
     tcase_add_test(tc, test_scram);
+    tcase_add_test(tc, test_scram_side_by_side);
     tcase_add_test(tc, test_reload);
     tcase_add_test(tc, test_bans_listed);
     tcase_add_test(tc, test_many_bans);
