@@ -134,6 +134,8 @@ static bool load(struct main_reload *r, struct main_settings *out, struct conf_e
     if (!conf_load(r->options->conf_path, &conf, errors))
         return false;
     conf_carry(conf, r->now.conf != NULL ? r->now.conf : r->start.conf, errors);
+    if (main_tls_has_secrets(conf)) /* there may have been none so far */
+        main_user_hide_memory();
     return main_settings_load(conf, &self, r->tickets, out, errors);
 }
 

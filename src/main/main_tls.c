@@ -462,8 +462,8 @@ void main_tls_warn_reload(const struct conf *conf, struct conf_errors *errors)
 
 bool main_tls_has_secrets(const struct conf *conf)
 {
-    if (conf->tls.key.count > 0 || conf->auth.users != NULL
-        || conf->auth.introspection_secret != NULL)
+    if (conf->tls.key.count > 0 || conf->auth.users != NULL || conf->auth.dovecot != NULL
+        || conf->auth.introspection.len > 0)
         return true;
     for (size_t i = 0; i < conf->route_count; i++) {
         if (conf->routes[i].auth.user.len > 0)

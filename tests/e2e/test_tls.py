@@ -1010,6 +1010,26 @@ class Secrets(TlsCase):
         self.assertNotIn(key, server.log())
         self.assertNotIn(key, server.run('status').stdout)
 
+    def test_secrets_that_a_reload_brings(self):
+        """Who starts as somebody else than root, and without secrets, may be looked at until there are some."""
+        server = self.make_server()
+        uid = os.getuid() or pwd.getpwnam('nobody').pw_uid
+        if os.getuid() == 0:
+            server.preexec = lambda: os.setresuid(uid, uid, uid)
+            server.mail.mkdir()
+            for path in [server.directory, *server.directory.rglob('*')]:
+                os.chown(path, uid, -1)
+        server.start()
+        self.assertEqual(os.stat(f'/proc/{server.pid}/environ').st_uid, uid)
+        users = server.directory / 'users'
+        users.write_text('ann:*\n')
+        users.chmod(0o600)
+        os.chown(users, uid, -1)
+        server.configure({'auth': {'users': users}})
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_log('event=reloaded')
+        self.assertEqual(os.stat(f'/proc/{server.pid}/environ').st_uid, 0)
+
 
 if __name__ == '__main__':
     main()
