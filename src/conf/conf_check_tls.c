@@ -104,6 +104,47 @@ static void check_route(struct conf_load *load, const struct conf_route *route)
                   "auth: with tls = none, anybody on the way can read the password");
 }
 
+static bool fits(struct slice pattern, struct slice name)
+{
+    if (pattern.len == 0 || pattern.data[0] != '*')
+        return slice_equal(pattern, name);
+    slice_advance(&pattern, 1); /* "*.example.org" is not for example.org itself */
+    if (name.len < pattern.len + (pattern.len > 0))
+        return false;
+    slice_advance(&name, name.len - pattern.len);
+    return slice_equal(pattern, name);
+}
+
+/* As conf_route_find(), which needs them sorted: that is still to come. */
+static const struct conf_route *route_of(const struct conf *conf, struct slice name)
+{
+    const struct conf_route *best = NULL;
+
+    for (size_t i = 0; i < conf->route_count; i++) {
+        const struct conf_route *r = &conf->routes[i];
+
+        if (!fits(r->pattern, name))
+            continue;
+        if (slice_equal(r->pattern, name))
+            return r;
+        if (best == NULL || r->pattern.len > best->pattern.len)
+            best = r;
+    }
+    return best;
+}
+
+/* Mail for a domain of ours leaves in the manners of the route that fits its name. */
+static void check_domain(struct conf_load *load, const struct conf_domain *domain)
+{
+    const struct conf_route *route = route_of(&load->box->conf, domain->name);
+
+    if (route != NULL && route->tls == CONF_ROUTE_TLS_MTA_STS && goes_to_smtp(&domain->to))
+        conf_fail(load, conf_place_of(load, &domain->to),
+                  "domain \"%.*s\": tls = mta-sts of route \"%.*s\" holds for it, and is for the "
+                  "MX of a domain, not for smtp://; give it a route of its own",
+                  SLICE_ARG(domain->name), SLICE_ARG(route->pattern));
+}
+
 void conf_check_tls(struct conf_load *load)
 {
     const struct conf *conf = &load->box->conf;
@@ -113,6 +154,8 @@ void conf_check_tls(struct conf_load *load)
         check_listener(load, &conf->listeners[i]);
     for (size_t i = 0; i < conf->route_count; i++)
         check_route(load, &conf->routes[i]);
+    for (size_t i = 0; i < conf->domain_count; i++)
+        check_domain(load, &conf->domains[i]);
     if (conf->auth.introspection_secret != NULL && conf->auth.introspection.len == 0)
         conf_fail(load, conf_place_of(load, &conf->auth.introspection_secret),
                   "introspection_secret: introspection is not set");

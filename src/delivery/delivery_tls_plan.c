@@ -90,7 +90,10 @@ static bool is_allowed(const struct delivery_plan_question *q)
 static bool decide_sts(const struct delivery_plan_question *q, struct verdict *out,
                        struct delivery_reason *why)
 {
-    ASSERT(q->policy != NULL);
+    /* A domain of ours may have a host of its own, in the manners of a route to others' MX. */
+    if (q->policy == NULL)
+        return REFUSE(why, false, 5, "MTA-STS is required, but %.*s is no MX of a domain",
+                      SLICE_ARG(q->host));
     if (!is_allowed(q))
         return REFUSE(why, false, 5, "The MTA-STS policy of the domain does not name its MX %.*s",
                       SLICE_ARG(q->host));

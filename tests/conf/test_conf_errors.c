@@ -136,6 +136,11 @@ static const struct {
      M ":2: tls = none contradicts tls_implicit\n"},
     {GOOD "route a.example { tls = mta-sts to = \"smtp://b.example\" }",
      M ":2: tls = mta-sts is for the MX of a domain, not for smtp://\n"},
+    {GOOD "domain own.example { to = \"smtp://b.example\" }\n"
+          "route \"*\" { to = mx  tls = mta-sts }",
+     M
+     ":2: domain \"own.example\": tls = mta-sts of route \"*\" holds for it, and is for the MX of "
+     "a domain, not for smtp://; give it a route of its own\n"},
     {GOOD "mta_sts = no route a.example { tls = mta-sts }",
      M ":2: tls = mta-sts contradicts mta_sts = no\n"},
     {GOOD "dns { dnssec = no } route a.example { tls = dane }",

@@ -188,6 +188,7 @@ static const struct plan_case {
     {.mode = CONF_ROUTE_TLS_MTA_STS, .sts = ENFORCED, .level = 'v', .by = DELIVERY_BY_STS},
     {.mode = CONF_ROUTE_TLS_MTA_STS, .sts = IN_TESTING, .level = 'v', .by = DELIVERY_BY_STS},
     {.mode = CONF_ROUTE_TLS_MTA_STS, .sts = ELSEWHERE, .level = '4'},
+    {.mode = CONF_ROUTE_TLS_MTA_STS, .sts = NO_STS, .level = '4'},
     {.mode = CONF_ROUTE_TLS_AUTO, .level = 'm', .by = DELIVERY_BY_NOBODY},
     {.mode = CONF_ROUTE_TLS_AUTO,
      .tlsa = DELIVERY_TLSA_USABLE,
