@@ -155,6 +155,10 @@ static bool decide(const struct delivery_plan_question *q, struct verdict *out,
     case CONF_ROUTE_TLS_MTA_STS: good = decide_sts(q, out, why); break;
     case CONF_ROUTE_TLS_AUTO: good = decide_auto(q, out, why); break;
     }
+    /* We would not say the password in the clear (delivery_smtp_auth.c); so it is no way out either when TLS
+     * fails once, and least of all one to be remembered. */
+    if (good && q->login && out->level == DELIVERY_LEVEL_MAY)
+        *out = (struct verdict){DELIVERY_LEVEL_ENCRYPT, DELIVERY_BY_LOGIN, false};
     if (good && q->demand.require)
         good = decide_require(q, out, why);
     if (good && !q->able && (out->level > DELIVERY_LEVEL_MAY || q->implicit))

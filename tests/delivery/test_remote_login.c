@@ -247,7 +247,7 @@ START_TEST(test_no_tls)
     struct peer *p = open_smarthost(1, NULL, "PLAIN");
 
     w.routes[0].tls = CONF_ROUTE_TLS_OPPORTUNISTIC;
-    check_waits(send_one(), "not without TLS");
+    check_waits(send_one(), "TLS is required for our login");
     ck_assert_uint_eq(p->auths + p->mails, 0);
     world_close(&w);
 }
@@ -311,7 +311,7 @@ static const struct {
     {CONF_ROUTE_TLS_AUTO, true, DELIVERY_TLSA_UNUSABLE, DELIVERY_LEVEL_VERIFY},
     {CONF_ROUTE_TLS_AUTO, true, DELIVERY_TLSA_USABLE, DELIVERY_LEVEL_DANE},
     {CONF_ROUTE_TLS_NONE, true, DELIVERY_TLSA_NONE, DELIVERY_LEVEL_PLAIN},
-    {CONF_ROUTE_TLS_OPPORTUNISTIC, true, DELIVERY_TLSA_NONE, DELIVERY_LEVEL_MAY},
+    {CONF_ROUTE_TLS_OPPORTUNISTIC, true, DELIVERY_TLSA_NONE, DELIVERY_LEVEL_ENCRYPT},
     {CONF_ROUTE_TLS_ENCRYPT, true, DELIVERY_TLSA_NONE, DELIVERY_LEVEL_ENCRYPT},
     {CONF_ROUTE_TLS_VERIFY, true, DELIVERY_TLSA_NONE, DELIVERY_LEVEL_VERIFY},
 };
@@ -407,6 +407,29 @@ START_TEST(test_secured_in_pieces)
     options.latency_max_us = 20000;
     options.link_buffer_len = 64;
     check_secured(&secured[0], 1 + (uint64_t)_i, &options, _i % 2 == 0);
+}
+END_TEST
+
+/* A handshake that fails once is no reason to speak in the clear for an hour, where the login would then
+ * not be tried at all. */
+START_TEST(test_tls_failed_once)
+{
+    struct peer *p = open_smarthost(1, NULL, "PLAIN");
+    struct tls_pair pair = remote_tls_pair(cert_self, NULL, key_self);
+    struct tls_context *context = remote_tls_server(&pair, NULL);
+
+    world_use_tls(&w, cert_root);
+    w.routes[0].tls = CONF_ROUTE_TLS_OPPORTUNISTIC;
+    p->script.tls = context;
+    p->script.trick = PEER_HANGS_UP;
+    check_waits(send_one(), "TLS is required for our login");
+    ck_assert_uint_eq(p->auths, 0);
+    p->script.trick = PEER_HONEST;
+    world_run_ms(&w, 6 * 60000);
+    check_taken(send_one(), "TLS works again");
+    ck_assert_uint_eq(p->auths, 1);
+    world_close(&w);
+    tls_context_unref(context);
 }
 END_TEST
 
@@ -539,6 +562,7 @@ Suite *remote_login_suite(void)
     tcase_add_loop_test(t, test_plan, 0, ROWS(plans));
     tcase_add_loop_test(t, test_secured, 0, ROWS(secured));
     tcase_add_loop_test(t, test_secured_in_pieces, 0, 6);
+    tcase_add_test(t, test_tls_failed_once);
     tcase_add_test(t, test_waived);
     tcase_add_test(t, test_other_host);
     tcase_add_test(t, test_counted);

@@ -183,7 +183,7 @@ class Smarthost(Case):
 
     def test_no_tls(self):
         """STARTTLS is not offered, or somebody has taken it out: neither password nor mail."""
-        for settings, words in (({}, 'TLS is required for our login'), ({'tls': 'opportunistic'}, 'not without TLS'),
+        for settings, words in (({}, 'TLS is required for our login'), ({'tls': 'opportunistic'}, 'TLS is required for our login'),
                                 ({'tls': 'encrypt'}, 'TLS is required')):
             with self.subTest(str(settings)):
                 hop = self.hop(tls=None)
