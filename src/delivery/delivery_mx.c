@@ -199,7 +199,8 @@ static void lookup_answer(struct lookup *x)
     }
     t->sts_problem = x->sts_open ? (uint8_t)x->sts.problem : STS_PROBLEM_NONE;
     x->demand.secure =
-        x->query.secure && (mode == CONF_ROUTE_TLS_AUTO || mode == CONF_ROUTE_TLS_DANE);
+        x->query.secure
+        && (mode == CONF_ROUTE_TLS_AUTO || mode == CONF_ROUTE_TLS_DANE || x->demand.require);
 
     switch (x->query.status) {
     case DNS_OK:
@@ -264,7 +265,7 @@ static bool sts_matters(const struct lookup *x)
 
     return x->d->o.sts != NULL
            && (mode == CONF_ROUTE_TLS_MTA_STS
-               || (mode == CONF_ROUTE_TLS_AUTO && x->task->conf->mta_sts));
+               || ((mode == CONF_ROUTE_TLS_AUTO || x->demand.require) && x->task->conf->mta_sts));
 }
 
 static void lookup_begin(struct delivery *d, struct delivery_task *t)

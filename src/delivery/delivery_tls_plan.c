@@ -127,16 +127,15 @@ static bool decide_auto(const struct delivery_plan_question *q, struct verdict *
 static bool decide_require(const struct delivery_plan_question *q, struct verdict *out,
                            struct delivery_reason *why)
 {
-    if (out->level >= DELIVERY_LEVEL_VERIFY)
+    if (out->level == DELIVERY_LEVEL_DANE)
         return true;
-    if (is_allowed(q))
-        *out = (struct verdict){DELIVERY_LEVEL_VERIFY, DELIVERY_BY_STS, false};
-    else if (q->demand.secure || !q->by_mx)
-        *out = (struct verdict){DELIVERY_LEVEL_VERIFY, DELIVERY_BY_REQUIRETLS, false};
-    else
+    if (!is_allowed(q) && !q->demand.secure && q->by_mx)
         return REFUSE(why, true, 10,
                       "REQUIRETLS: neither DNSSEC nor MTA-STS says that %.*s is the domain's MX",
                       SLICE_ARG(q->host));
+    if (out->level < DELIVERY_LEVEL_VERIFY)
+        *out = (struct verdict){DELIVERY_LEVEL_VERIFY,
+                                is_allowed(q) ? DELIVERY_BY_STS : DELIVERY_BY_REQUIRETLS, false};
     return true;
 }
 
