@@ -67,7 +67,7 @@ void delivery_tls_report(struct delivery_smtp *c, const struct delivery_task *t,
         return;
     if (plan->by == DELIVERY_BY_DANE) {
         session.type = REPORT_TLSA;
-        session.domain = plan->host;
+        session.domain = plan->base; /* RFC 8460 1.1: the TLSA base domain */
         session.mx = &plan->host;
         session.mx_count = 1;
     } else {

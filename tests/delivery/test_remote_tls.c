@@ -449,6 +449,8 @@ START_TEST(test_alias)
     expect(send_one(), p, c->outcome, c->what);
     if (c->sni != NULL)
         ck_assert_str_eq(p->sni, c->sni);
+    if (c->outcome == 'd') /* the policy domain of a report (RFC 8460 1.1) */
+        ck_assert_str_eq(w.account_domain, c->sni);
     close_world();
 }
 END_TEST
