@@ -207,6 +207,7 @@ struct conf_tls_reports {
     struct slice organization; /* empty: hostname */
     struct slice contact;      /* an address; empty: postmaster@hostname */
     struct slice from;         /* sender of reports; empty: tls-reports@hostname */
+    bool private_addresses;    /* reports by HTTPS may go to such */
 };
 
 /* What one user may do; 0: no limit. */

@@ -97,6 +97,11 @@ static const struct conf_row tls_reports_rows[] = {
      .unset = "postmaster at the hostname", .prose = "Whom to ask about reports."},
     {.name = "from", .type = CONF_TYPE_MAILBOX, .at = offsetof(struct conf_tls_reports, from),
      .unset = "tls-reports at the hostname", .prose = "The sender of reports."},
+    {.name = "private_addresses", .type = CONF_TYPE_BOOL,
+     .at = offsetof(struct conf_tls_reports, private_addresses), .fallback = "no",
+     .prose = "Whether reports by HTTPS may go to addresses that are not of the public Internet. Who "
+              "wants them names the URL, so whoever has a domain could have us call on hosts that only we "
+              "can reach."},
 };
 const struct conf_section conf_section_tls_reports = {
     .name = "tls_reports", ROWS(tls_reports_rows), .at = offsetof(struct conf, tls_reports),

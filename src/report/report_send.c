@@ -506,19 +506,41 @@ static void posted(struct work_job *job)
     happened(s);
 }
 
+/* Of IPv4 what is not private, local, shared, reserved or for many (RFC 6890); of IPv6 global unicast, and
+ * what a NAT64 makes of IPv4. */
+static bool is_public(const struct ip_addr *ip)
+{
+    static const char *const not_v4[] = {
+        "0.0.0.0/8",     "10.0.0.0/8",   "100.64.0.0/10",  "127.0.0.0/8",   "169.254.0.0/16",
+        "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3"};
+    static const char *const v6[] = {"2000::/3", "64:ff9b::/96"};
+    bool four = ip_is_v4(ip), found = false;
+
+    for (size_t i = 0; i < (four ? ARRAY_LEN(not_v4) : ARRAY_LEN(v6)); i++) {
+        struct ip_net net;
+        bool ok = ip_net_parse(slice_str(four ? not_v4[i] : v6[i]), &net);
+
+        ASSERT(ok);
+        found |= ip_net_contains(&net, ip);
+    }
+    return found != four;
+}
+
 static void located(struct dns_query *q)
 {
     struct report_sender *s = container_of(q, struct report_sender, query);
+    uint32_t found = q->status == DNS_OK ? q->answer->address_count : 0;
 
     s->address_count = 0;
-    if (q->status == DNS_OK) {
-        s->address_count =
-            q->answer->address_count < ADDRESSES_MAX ? q->answer->address_count : ADDRESSES_MAX;
-        memcpy(s->addresses, q->answer->addresses, s->address_count * sizeof(s->addresses[0]));
+    for (uint32_t i = 0; i < found && s->address_count < ADDRESSES_MAX; i++) {
+        const struct ip_addr *ip = &q->answer->addresses[i];
+        if (s->conf->tls_reports.private_addresses || is_public(ip))
+            s->addresses[s->address_count++] = *ip;
     }
     dns_query_finish(q);
     if (s->address_count == 0)
-        target_over(s, false, "the host has no address");
+        target_over(s, false,
+                    found > 0 ? "the host has no public address" : "the host has no address");
     happened(s);
 }
 

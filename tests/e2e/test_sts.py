@@ -360,7 +360,7 @@ class Reports(Sts):
         self.zone['_smtp._tls.a.test'] = {'TXT': [f'v=TLSRPTv1;rua=https://reports.test:{self.web.port}/v1/x?y=z']}
         self.zone['reports.test'] = {'A': [self.web.address]}
         self.web.serve('reports.test', self.authority.issue('reports.test'), Page('', 201))
-        self.start()
+        self.start(tls_reports={'private_addresses': 'yes'})
         self.send('x@a.test')
         self.arrived(hop, tls=False)
         self.server.run('tls-report', 'send')

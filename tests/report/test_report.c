@@ -11,7 +11,7 @@ static struct report_world w;
 static void setup(void)
 {
     report_world_init(&w, "");
-    dns_sim_zone_add_address(w.zone, "reports.test", "10.0.0.9");
+    dns_sim_zone_add_address(w.zone, "reports.test", "192.0.2.9");
 }
 
 static void teardown(void)
@@ -149,6 +149,40 @@ START_TEST(by_https)
     ck_assert_uint_gt(buf_len(&world_post_body), 20);
     ck_assert_uint_eq(counters(0).reports_posted, 1);
     ck_assert_uint_eq(w.mail_count, 0);
+}
+END_TEST
+
+/* The owner of a domain chooses the URL: it is not to lead to our neighbours. */
+static const struct {
+    const char *ip;
+    bool goes;
+} neighbours[] = {{"127.0.0.1", false},
+                  {"10.1.2.3", false},
+                  {"172.31.0.1", false},
+                  {"172.32.0.1", true},
+                  {"192.168.1.1", false},
+                  {"169.254.169.254", false},
+                  {"100.64.0.1", false},
+                  {"0.0.0.1", false},
+                  {"224.0.0.1", false},
+                  {"192.0.2.1", true},
+                  {"::1", false},
+                  {"fe80::1", false},
+                  {"fd00::1", false},
+                  {"2001:db8::1", true},
+                  {"64:ff9b::c000:201", true},
+                  {"::7f00:1", false},
+                  {"::ffff:127.0.0.1", false}};
+
+START_TEST(private_addresses)
+{
+    dns_sim_zone_add_address(w.zone, "near.test", neighbours[_i].ip);
+    report_world_rua(&w, "a.test", "https://near.test/v1");
+    report_world_result(&w, 0, "a.test", REPORT_SUCCESS);
+    report_world_run_s(&w, DAY + HOUR * 5);
+    ck_assert_msg((world_posts > 0) == neighbours[_i].goes, "%s: %u posts", neighbours[_i].ip,
+                  world_posts);
+    ck_assert_uint_eq(counters(0).reports_failed, !neighbours[_i].goes);
 }
 END_TEST
 
@@ -319,6 +353,7 @@ Suite *report_suite(void)
     tcase_add_test(t, crash);
     tcase_add_test(t, crash_while_sending);
     tcase_add_test(t, by_https);
+    tcase_add_loop_test(t, private_addresses, 0, (int)ARRAY_LEN(neighbours));
     tcase_add_test(t, again);
     tcase_add_test(t, forced);
     tcase_add_test(t, clock_set_back);
