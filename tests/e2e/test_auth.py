@@ -630,6 +630,17 @@ class Dovecot(AuthCase):
         server.wait_log('user=ann@local.test result=ok')
         self.assertNotIn('secret', server.log())
 
+    def test_gone_while_a_client_thinks(self):
+        server = self.start()
+        clients = [self.connect() for _ in range(3)]
+        for client in clients:
+            client.command('AUTH CRAM-MD5', 334)
+        self.end_dovecot(self.process)
+        server.wait_log('event=dovecot-lost')
+        for client, response, code in zip(clients, (b64('x'), '*', 'no base64!'), (454, 501, 454)):
+            client.command(response, code)
+            client.command('NOOP', 250)
+
     def test_relayed(self):
         self.start()
         for password, code in (('secret', 235), ('wrong', 535)):
