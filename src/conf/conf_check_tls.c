@@ -65,6 +65,14 @@ static bool goes_to_smtp(const struct conf_destinations *to)
     return false;
 }
 
+static bool goes_to_an_address(const struct conf_destinations *to)
+{
+    for (size_t i = 0; i < to->count; i++)
+        if (to->items[i].kind == CONF_TO_SMTP && to->items[i].host_is_ip)
+            return true;
+    return false;
+}
+
 static void check_route(struct conf_load *load, const struct conf_route *route)
 {
     const struct conf *conf = &load->box->conf;
@@ -80,6 +88,9 @@ static void check_route(struct conf_load *load, const struct conf_route *route)
         conf_fail(load, tls_here, "tls = mta-sts is for the MX of a domain, not for smtp://");
     if (route->tls == CONF_ROUTE_TLS_MTA_STS && !conf->mta_sts)
         conf_fail(load, tls_here, "tls = mta-sts contradicts mta_sts = no");
+    if (route->tls == CONF_ROUTE_TLS_VERIFY && goes_to_an_address(&route->to))
+        conf_fail(load, tls_here,
+                  "tls = verify needs the host's name: certificates are not for addresses");
     if (route->tls == CONF_ROUTE_TLS_DANE && conf->dns.dnssec == CONF_DNSSEC_NO)
         conf_fail(load, tls_here, "tls = dane contradicts dns { dnssec = no }");
     if (auth->user.len == 0) {

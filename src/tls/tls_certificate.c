@@ -3,6 +3,8 @@
 #include <time.h>
 #include <wolfssl/wolfcrypt/rsa.h>
 
+#include "base_codec.h"
+
 /* ---- reading -------------------------------------------------------------------------------------------- */
 
 struct tls_certificate *tls_certificate_parse(struct slice der, int *out_status)
@@ -276,13 +278,21 @@ bool tls_certificate_end_point(const struct tls_certificate *c, uint8_t out[TLS_
     return true;
 }
 
+/* An address is not a DNS name, however much it looks like one (RFC 6125 1.7.2, RFC 9525 6.5). */
+static bool is_address(struct slice name)
+{
+    struct ip_addr ip;
+
+    return ip_parse(name, &ip);
+}
+
 bool tls_name_matches(struct slice pattern, struct slice name)
 {
     if (name.len > 0 && name.data[name.len - 1] == '.')
         name.len--;
     if (pattern.len > 0 && pattern.data[pattern.len - 1] == '.')
         pattern.len--;
-    if (name.len == 0 || pattern.len == 0 || slice_find(name, '*') >= 0)
+    if (name.len == 0 || pattern.len == 0 || slice_find(name, '*') >= 0 || is_address(name))
         return false;
     if (pattern.data[0] != '*')
         return slice_equal_nocase(pattern, name);

@@ -141,6 +141,8 @@ static const struct {
      M
      ":2: domain \"own.example\": tls = mta-sts of route \"*\" holds for it, and is for the MX of "
      "a domain, not for smtp://; give it a route of its own\n"},
+    {GOOD "route a.example { tls = verify to = \"smtp://192.0.2.1:25\" }",
+     M ":2: tls = verify needs the host's name: certificates are not for addresses\n"},
     {GOOD "mta_sts = no route a.example { tls = mta-sts }",
      M ":2: tls = mta-sts contradicts mta_sts = no\n"},
     {GOOD "dns { dnssec = no } route a.example { tls = dane }",

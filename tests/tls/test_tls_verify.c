@@ -469,6 +469,9 @@ START_TEST(name_patterns)
         {"*a.example.org", "ba.example.org", false},
         {"a.*.org", "a.example.org", false},
         {"*.example.org", "*.example.org", false},
+        {"*.0.2.1", "192.0.2.1", false}, /* an address is no name */
+        {"192.0.2.1", "192.0.2.1", false},
+        {"2001:db8::1", "2001:db8::1", false},
         {"", "", false},
         {"", "a", false},
         {"a", "", false},
