@@ -12,7 +12,7 @@
 /* The public result with what conf_free() needs. */
 struct conf_box {
     struct conf conf;
-    uint64_t digest; /* of all that was read */
+    uint64_t digest;                         /* of all that was read */
     struct arena arena;                      /* everything but: */
     struct conf_recipients *recipients_list; /* one for each file, whoever shares it */
     struct conf_senders *senders;            /* or NULL */

@@ -36,31 +36,9 @@ START_TEST(test_known)
 END_TEST
 
 static const char *const bad[] = {
-    "=",
-    "A",
-    "AA",
-    "AAA",
-    "A===",
-    "====",
-    "AA=A",
-    "=AAA",
-    "Zg==Zg==",
-    "Zg=",
-    "Zh==",
-    "Zm9=",
-    "Zm9v\n",
-    "Zm9v\r\n",
-    "Zm 9",
-    " Zm9",
-    "Zm-_",
-    "Zm9vYg",
-    "Zm9vYg=a",
-    "*",
-    "AAAA*AAA",
-    "\x80"
-    "AAA",
-    "AA==AAAA",
-    "AAAAA===",
+    "=",        "A",      "AA",       "AAA",  "A===",     "====",     "AA=A",     "=AAA",
+    "Zg==Zg==", "Zg=",    "Zh==",     "Zm9=", "Zm9v\n",   "Zm9v\r\n", "Zm 9",     " Zm9",
+    "Zm-_",     "Zm9vYg", "Zm9vYg=a", "*",    "AAAA*AAA", "\200AAA",  "AA==AAAA", "AAAAA===",
 };
 
 START_TEST(test_bad)
