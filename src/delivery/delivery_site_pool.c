@@ -25,7 +25,7 @@ bool delivery_site_may_open(const struct delivery_site *s)
     if (s->standing == 0) {
         if (hopeful(s) >= (s->was_down ? 1 : DELIVERY_CAREFUL_MAX))
             return false;
-    } else if (now_of(s) < s->grow_from_ms) {
+    } else if (now_of(s) < s->grow_from_ms || (s->refused && hopeful(s) > 0)) {
         return false;
     }
     /* Where nobody answers there is no connection to count. */
@@ -110,7 +110,8 @@ static void mark_failed(struct delivery_site *s, const struct delivery_smtp *c)
 {
     struct delivery_address *a = delivery_addresses_find(&s->addresses, &c->ip);
 
-    if (s->standing > 0)
+    s->refused = s->standing > 0;
+    if (s->refused)
         s->grow_from_ms = now_of(s) + DELIVERY_GROW_PAUSE_MS;
     if (a == NULL || (s->standing > 0 && a->connections > 1))
         return;
@@ -164,7 +165,7 @@ void delivery_site_greeted(struct delivery_site *s, struct delivery_smtp *c)
     bool stepping = s->stepping;
 
     attempt_over(s, c);
-    s->login_refused = false;
+    s->login_refused = s->refused = false;
     s->standing++;
     s->addresses.round++;
     if (a != NULL)

@@ -303,6 +303,25 @@ static const struct {
     {"450 4.7.1 Later", DELIVERY_DEFERRED, 1}, /* this is about the message */
 };
 
+/* One session hangs at its final dot, and the server lets in no other: every now and then one connection asks
+ * for all that wait, not one for each. */
+START_TEST(test_server_limit_and_a_stall)
+{
+    struct peer *p;
+
+    world_open(&w, 11, NULL);
+    p = world_peer(&w, "10.0.1.1", 25);
+    p->script.sessions_max = 1;
+    p->script.at[PEER_DOT] = PEER_STALL;
+    send_many(20, "10.0.1.1:25");
+    world_run_ms(&w, 5 * 60000);
+    /* One for each task at the beginning, then one each DELIVERY_GROW_PAUSE_MS. */
+    ck_assert_msg(p->accepted > 30 && p->accepted <= 42, "%u connections", p->accepted);
+    world_run(&w);
+    world_close(&w);
+}
+END_TEST
+
 START_TEST(test_stale)
 {
     struct peer *p;
@@ -681,6 +700,7 @@ Suite *remote_site_suite(void)
     tcase_add_test(tc, test_short_retry_interval);
     tcase_add_test(tc, test_sessions_that_break);
     tcase_add_test(tc, test_server_limit);
+    tcase_add_test(tc, test_server_limit_and_a_stall);
     tcase_add_loop_test(tc, test_stale, 0, (int)ARRAY_LEN(stales));
     tcase_add_test(tc, test_stale_twice);
     tcase_add_test(tc, test_stale_again_and_again);
