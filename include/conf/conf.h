@@ -115,13 +115,34 @@ struct conf_listener {
 
 struct conf_recipients;
 
-/* Mail that we accept for others to send us. */
+/* Mail that we accept for others to send us. What an address of it becomes, and whether it exists, is
+ * said by routing.h. */
 struct conf_domain {
     struct slice name;           /* lower case */
     struct conf_destinations to; /* at least one */
     struct slice subaddress;     /* characters that begin a subaddress; often empty */
     const char *recipients_file; /* NULL: any local part */
     const struct conf_recipients *recipients;
+    struct conf_paths aliases; /* tables in the format of sendmail's aliases(5); none */
+    struct slice catch_all;    /* an address for local parts that are neither; empty: none */
+    const char *destinations;  /* a table: address or local part -> destination; NULL: none */
+    bool callout; /* the next hop is asked whether a recipient exists, in the session */
+};
+
+struct conf_retry {
+    struct conf_durations intervals; /* at least one; the last repeats */
+    uint64_t expire;
+    uint64_t expire_bounces; /* the same for our own notifications */
+    uint64_t warn_after;     /* the sender is told of the delay, once; 0: not */
+    uint64_t jitter;         /* percent, 0-100 */
+};
+
+enum conf_family {
+    CONF_FAMILY_ANY, /* both, in the order of the resolver's shuffle */
+    CONF_FAMILY_PREFER_IPV6,
+    CONF_FAMILY_PREFER_IPV4,
+    CONF_FAMILY_IPV6, /* only */
+    CONF_FAMILY_IPV4,
 };
 
 enum conf_route_tls {
@@ -155,8 +176,12 @@ struct conf_route_auth {
 /* How mail for other domains leaves, and the manners (limits, timeouts) for all mail that leaves,
  * that to the smtp:// and mx destinations of a domain of ours included. */
 struct conf_route {
-    struct slice pattern;        /* lower case: "example.org", "*.example.org" or "*" */
+    struct slice pattern; /* lower case: "example.org", "*.example.org" or "*" */
+    struct conf_words
+        from; /* senders: "ann@a.example", "a.example" or "<>", lower case; none: any */
     struct conf_destinations to; /* at least one */
+    enum conf_family family;     /* of the hosts' addresses */
+    struct conf_retry retry;     /* what is not said is that of the outer `retry` */
     uint64_t connections;        /* open at a time to one site */
     uint64_t messages_per_connection;
     uint64_t messages_per_minute; /* 0: no limit */
@@ -218,10 +243,27 @@ struct conf_user_limits {
     uint64_t connections;
 };
 
-struct conf_retry {
-    struct conf_durations intervals; /* at least one; the last repeats */
-    uint64_t expire;
-    uint64_t jitter; /* percent, 0-100 */
+/* Notifications about mail: bounces, delays, receipts. */
+struct conf_notices {
+    struct slice from;        /* header From; empty: "Mail Delivery System" postmaster@hostname */
+    struct slice postmaster;  /* who gets copies; empty: nobody */
+    struct conf_words copies; /* of which notices: "failure", "delay", "double" (failed notices) */
+    const char *template_failure; /* files in place of our words; NULL: ours */
+    const char *template_delay;
+    const char *template_success;
+    uint64_t return_size; /* of a message to return whole (RET=FULL); larger ones: their header */
+};
+
+/* What is asked of names and next hops before mail is taken. */
+struct conf_verify {
+    bool recipient_domain; /* of mail to relay: it has to resolve; 4yz while that is not known */
+    bool sender_domain;    /* the same, for the sender's */
+    struct {
+        struct slice sender;         /* empty: the null sender */
+        uint64_t timeout;            /* then the recipient is taken, or 4yz: see `unknown` */
+        uint64_t positive, negative; /* how long an answer is kept */
+        bool defer_unknown;          /* no answer: 450 instead of taking the mail */
+    } callout;
 };
 
 enum conf_dnssec {
@@ -260,6 +302,8 @@ struct conf {
     const char
         *state; /* directory for what is learnt: MTA-STS policies, TLS results, user counters */
     const char *control; /* path of the control socket */
+    const char *submit;  /* path of the socket where this machine's programs submit mail */
+    const char *drop;    /* directory where they leave it while no server runs */
     const char *user;    /* NULL: stay as started */
     uint64_t shards;     /* 0: one for each CPU that this process may use */
 
@@ -272,6 +316,9 @@ struct conf {
     size_t route_count;
 
     struct conf_retry retry;
+    struct conf_paths virtual_aliases; /* tables: address or @domain -> addresses, as virtual(5) */
+    struct conf_notices notices;
+    struct conf_verify verify;
     struct conf_dns dns;
     struct conf_tls tls;
     struct conf_auth auth;

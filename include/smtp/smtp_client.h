@@ -35,6 +35,7 @@
 #define SMTP_CLIENT_H
 
 #include "smtp_capability.h"
+#include "smtp_command.h"
 #include "smtp_reply.h"
 
 /* What we wait for: also the index for timeouts (RFC 5321 4.5.3.2). */
@@ -77,6 +78,9 @@ struct smtp_client_rcpt {
     enum smtp_rcpt_state state;
     uint16_t code;   /* of the outcome, once final: 2yz delivered */
     bool unsendable; /* the address would break the command line: refused without asking */
+    /* For a peer that offers DSN: as they came, or empty and 0. */
+    struct slice orcpt;
+    uint8_t notify; /* a set of enum smtp_notify */
 };
 
 struct smtp_transaction {
@@ -85,6 +89,13 @@ struct smtp_transaction {
     size_t rcpt_count; /* at least 1 */
     uint64_t size;     /* of the body for SIZE=; 0: not known */
     bool body_8bit;
+    /* For a peer that offers DSN (RFC 3461 5.2): whether it does says c.capabilities, and that decides who
+     * owes the sender a "relayed". */
+    struct slice envid;
+    enum smtp_ret ret;
+    /* Nothing is sent: after the replies to RCPT the transaction ends with RSET (a call-out). RCPT_RESULT
+     * says 2yz for those that would be taken. */
+    bool verify;
     /* MAIL with REQUIRETLS (RFC 8689). Where the peer does not offer it, or TLS is not active, each
      * recipient is refused with 550 5.7.30 without asking; who knows another host looks before. */
     bool require_tls;

@@ -33,13 +33,30 @@ enum smtp_verb smtp_command_verb(struct slice line, struct slice *argument);
 
 enum smtp_body { SMTP_BODY_7BIT, SMTP_BODY_8BITMIME };
 
+/* RFC 3461 4.1, 4.3. */
+enum smtp_notify {
+    SMTP_NOTIFY_NEVER = 1,
+    SMTP_NOTIFY_SUCCESS = 2,
+    SMTP_NOTIFY_FAILURE = 4,
+    SMTP_NOTIFY_DELAY = 8,
+};
+enum smtp_ret { SMTP_RET_NONE, SMTP_RET_FULL, SMTP_RET_HDRS };
+
+/* Slices are of the line, as they came. */
 struct smtp_params {
     uint64_t size; /* SIZE=, RFC 1870; 0: not given */
-    enum smtp_body body;
-    bool require_tls; /* REQUIRETLS, RFC 8689 */
-    struct slice
-        auth; /* AUTH=, RFC 4954 5: xtext, or "<>"; data NULL: not given. Who it names is the
-                          word of the peer, and worth as much */
+    union {
+        struct slice
+            auth; /* of MAIL: AUTH=, RFC 4954 5: xtext, or "<>"; data NULL: not given. Who it
+                               names is the word of the peer, and worth as much */
+        struct slice orcpt; /* of RCPT: ORCPT=, RFC 3461 4.2: "type;xtext", or with RFC 6533's
+                               utf-8-addr-xtext; empty: not given */
+    };
+    struct slice envid; /* of MAIL: ENVID=, RFC 3461 4.4: xtext; empty: not given */
+    uint8_t body;       /* of MAIL: enum smtp_body */
+    uint8_t ret;        /* of MAIL: enum smtp_ret, RFC 3461 4.3 */
+    uint8_t notify;     /* of RCPT: a set of enum smtp_notify, RFC 3461 4.1; 0: not given */
+    bool require_tls;   /* of MAIL: REQUIRETLS, RFC 8689 */
 };
 
 enum smtp_params_result {

@@ -80,8 +80,8 @@ enum smtp_intent {
     SMTP_NEED_INPUT, /* *in holds no whole command; what is left of it must be shown again */
     SMTP_REPLIED,    /* the engine answered by itself: call again */
     SMTP_CHECK_HELO, /* s->helo, s->extended. Accepted, it voids the transaction (RFC 5321 4.1.4) */
-    SMTP_CHECK_MAIL, /* s->path (null path: text is empty), s->params */
-    SMTP_CHECK_RCPT, /* s->path, s->params */
+    SMTP_CHECK_MAIL, /* s->path (null path: text is empty), smtp_server_params() */
+    SMTP_CHECK_RCPT, /* s->path, smtp_server_params() */
     SMTP_BEGIN_DATA, /* there is a sender and a recipient; NULL answers 354 */
     SMTP_BODY,       /* s->body, decoded: copy it now; s->dot.facts so far */
     SMTP_END_DATA,   /* the message is whole: commit it, then answer */
@@ -102,7 +102,7 @@ struct smtp_server {
     union {
         struct {
             struct smtp_address path;
-            struct smtp_params params;
+            struct slice params; /* see smtp_server_params() */
         };
         struct slice helo;
         struct slice body;
@@ -116,13 +116,7 @@ struct smtp_server {
      * for the clear or for TLS, and the caller may put another in its place (EXTERNAL for one with a
      * client certificate), at CHECK_HELO for instance. The bytes are the caller's and stay. */
     struct slice mechanisms;
-    bool tls_active;
-    bool authenticated;
-    bool extended;        /* EHLO, not HELO; stays for the session: Received says ESMTP */
-    bool extended_before; /* what it goes back to if the EHLO is refused */
-
     struct smtp_dot dot;
-    bool recipient_refused;                /* in this transaction */
     uint64_t data_size;                    /* decoded octets so far */
     const struct smtp_reply *data_refusal; /* the body is being swallowed; this will be said */
     uint32_t recipients;                   /* accepted in this transaction */
@@ -131,6 +125,11 @@ struct smtp_server {
     uint32_t messages; /* taken in this session */
     uint8_t state;
     uint8_t pending; /* the intent that waits for its answer */
+    bool tls_active;
+    bool authenticated;
+    bool extended;          /* EHLO, not HELO; stays for the session: Received says ESMTP */
+    bool extended_before;   /* what it goes back to if the EHLO is refused */
+    bool recipient_refused; /* in this transaction */
     bool helo_given;
     bool mail_given;
     bool command_seen;
@@ -138,13 +137,17 @@ struct smtp_server {
     bool discard_cr;
     bool end_seen; /* the final dot was taken; its intent comes next */
 };
-_Static_assert(sizeof(struct smtp_server) <= 160, "an idle session is to stay small");
+_Static_assert(sizeof(struct smtp_server) <= 152, "an idle session is to stay small");
 
 void smtp_server_init(struct smtp_server *s, const struct smtp_server_options *options);
 /* Appends the 220 greeting. */
 void smtp_server_greet(struct smtp_server *s, struct buf *out);
 
 enum smtp_intent smtp_server_next(struct smtp_server *s, struct slice *in, struct buf *out);
+
+/* The parameters of CHECK_MAIL or CHECK_RCPT, until it is answered. (Only their text is kept: a session has
+ * no room for all that they might say.) */
+void smtp_server_params(const struct smtp_server *s, struct smtp_params *out);
 
 /* Answers the intent; a refused DATA leaves the transaction as it is (RFC 5321 4.1.1.4). NULL: yes, in the usual words (not for END_DATA, whose 250 has to be meant).
  * 2yz (354 for BEGIN_DATA) accepts, anything else refuses; 421 also ends the session. */

@@ -44,8 +44,19 @@ struct spool_recipient {
     uint32_t due_s;    /* Unix time of the next attempt */
     uint16_t attempts; /* made so far */
     uint8_t state;     /* enum spool_recipient_state */
-    uint8_t flags;     /* the queue's own; kept in memory only */
+    uint8_t flags;     /* enum spool_recipient_flags */
 };
+
+enum spool_recipient_flags {
+    SPOOL_RECIPIENT_HELD = 1,   /* by the operator, or by its hold-until time: until due_s;
+                                   SPOOL_DUE_NEVER: until released. Does not expire meanwhile */
+    SPOOL_RECIPIENT_WARNED = 2, /* its sender was told of the delay */
+    SPOOL_RECIPIENT_EXPANDED =
+        4,                      /* an alias that NOTIFY=SUCCESS was asked for: no delivery, only the
+                                     notice "expanded" (RFC 3461 5.2.7.3) */
+    SPOOL_RECIPIENT_LOGGED = 7, /* these are kept on disk; the others are the queue's own */
+};
+#define SPOOL_DUE_NEVER UINT32_MAX
 
 enum spool_message_flags {
     SPOOL_HAS_DOT_LINES = 1, /* some line of the body begins with a dot */
@@ -54,7 +65,17 @@ enum spool_message_flags {
     SPOOL_REQUIRE_TLS =
         1 << 4, /* REQUIRETLS (RFC 8689 2): only on by verified TLS, to who offers it */
     SPOOL_TLS_OPTIONAL = 1 << 5, /* TLS-Required: No (RFC 8689 3): policies of others do not hold */
-    SPOOL_IS_REPORT = 1 << 8,    /* made by ourselves, about TLS: not reported about in its turn */
+    SPOOL_RET_FULL = 1 << 6,     /* RET of RFC 3461 4.3; neither: not said */
+    SPOOL_RET_HDRS = 1 << 7,
+    SPOOL_IS_REPORT = 1 << 8, /* made by ourselves, about TLS: not reported about in its turn */
+    SPOOL_IS_UTF8 = 1 << 9,   /* came with SMTPUTF8 (RFC 6531), or needs it */
+};
+
+/* What a message asks of the queue besides; kept on disk, changed by spool_revise(). */
+struct spool_terms {
+    uint32_t
+        deliver_by_s; /* Unix time: then undelivered recipients are returned; 0: retry.expire holds */
+    int8_t priority; /* -9 to 9 (RFC 6710); higher goes first */
 };
 
 /* Owned by the spool; good until its last recipient is done. The budget for a queued message with one
@@ -70,7 +91,11 @@ struct spool_message {
     uint32_t extent_count; /* 0: the whole body is in the record */
     struct spool_extent *extents;
     uint64_t body_len; /* with extents */
-    uint16_t flags;    /* enum spool_message_flags */
+    /* So that messages can be selected and counted without reading them: hash_stable() of the sender in
+     * lower case, of its domain, and of the first recipient's domain. Kept on disk. */
+    uint32_t sender_hash, sender_domain_hash, domain_hash;
+    struct spool_terms terms;
+    uint16_t flags; /* enum spool_message_flags */
     uint16_t pins;
     uint8_t spool_state; /* the spool's own */
     const uint8_t *hot;  /* the record in memory, or NULL */
@@ -134,6 +159,19 @@ void spool_stop(struct spool *s);
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
+/* What was said with a recipient (RFC 3461 4.1, 4.2). */
+enum spool_notify { /* a set; 0: not said */
+                    SPOOL_NOTIFY_NEVER = 1,
+                    SPOOL_NOTIFY_SUCCESS = 2,
+                    SPOOL_NOTIFY_FAILURE = 4,
+                    SPOOL_NOTIFY_DELAY = 8,
+};
+struct spool_dsn {
+    struct slice orcpt; /* as it came: "rfc822;" and xtext; or ours, of the alias; empty: none */
+    uint8_t notify;     /* a set of enum spool_notify */
+    uint8_t flags;      /* enum spool_recipient_flags: EXPANDED only */
+};
+
 struct spool_envelope {
     struct slice sender;            /* as in MAIL FROM, without brackets; empty: the null sender */
     const struct slice *recipients; /* as in RCPT TO, without brackets */
@@ -141,6 +179,10 @@ struct spool_envelope {
     uint32_t arrived_s;
     uint16_t flags;     /* enum spool_message_flags */
     struct slice facts; /* `key=value` lines for people: client, helo, listener; may be empty */
+    struct slice envid; /* ENVID as it came, xtext (RFC 3461 4.4); empty: none */
+    const struct spool_dsn *dsn; /* one a recipient; NULL: nobody said anything */
+    struct spool_terms terms;
+    uint32_t hold_until_s; /* all recipients are HELD until then; 0: not */
 };
 
 /* Embedded in its owner; zeroed is idle. */
@@ -199,7 +241,8 @@ struct spool_outcome {
     uint8_t state;      /* enum spool_recipient_state; WAITING: deferred until due_s */
     bool counts;        /* an attempt was made */
     uint32_t due_s;
-    struct slice text; /* the remote's words, for people; cut to 512 bytes */
+    struct slice text;              /* the remote's words, for people; cut to 512 bytes */
+    uint8_t set_flags, clear_flags; /* of enum spool_recipient_flags, LOGGED ones */
 };
 
 /* Records the outcomes (one record, in the next group commit) and updates *m. When no recipient is
@@ -207,6 +250,9 @@ struct spool_outcome {
  * readable, though no longer to be found, until the last of them is dropped. */
 void spool_outcomes(struct spool *s, struct spool_message *m, const struct spool_outcome *outcomes,
                     uint32_t count);
+
+/* Other terms from now on: a record in the next group commit. */
+void spool_revise(struct spool *s, struct spool_message *m, const struct spool_terms *terms);
 
 struct spool_message *spool_find(struct spool *s, uint64_t id);
 void spool_each(struct spool *s, bool (*visit)(struct spool_message *m, void *context),
@@ -264,6 +310,8 @@ void spool_reader_begin(struct spool_reader *r, struct io *io, const struct spoo
  * slices; each may be NULL. */
 enum spool_read spool_reader_envelope(struct spool_reader *r, struct slice *out_sender,
                                       struct slice *out_recipients, struct slice *out_facts);
+/* Once the envelope was a PIECE: the rest of it. `out_dsn` is as `out_recipients`; either may be NULL. */
+void spool_reader_dsn(struct spool_reader *r, struct slice *out_envid, struct spool_dsn *out_dsn);
 enum spool_read spool_reader_body(struct spool_reader *r, struct slice *out_piece);
 void spool_reader_rewind(struct spool_reader *r);     /* to the body's start, for another attempt */
 bool spool_reader_busy(const struct spool_reader *r); /* an op is in flight: may not be freed */

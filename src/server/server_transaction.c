@@ -58,6 +58,7 @@ void transaction_begin(struct session *s)
     const struct smtp_reply *refusal = reply_for(spool_intake(s->server->o.spool));
     struct smtp_reply policy_refusal;
     struct user_refusal user_refusal;
+    struct smtp_params params;
     struct transaction *tx;
 
     ASSERT(s->tx == NULL);
@@ -72,8 +73,9 @@ void transaction_begin(struct session *s)
     tx = s->tx = pool_get(&s->server->transaction_pool);
     arena_init(&tx->arena, ENVELOPE_MAX);
     buf_init(&tx->head, 0);
-    tx->size_hint = s->smtp.params.size;
-    tx->require_tls = s->smtp.params.require_tls;
+    smtp_server_params(&s->smtp, &params);
+    tx->size_hint = params.size;
+    tx->require_tls = params.require_tls;
     tx->sender = arena_dup(&tx->arena, s->smtp.path.text);
     if (!transaction_user_begin(s, &user_refusal)) {
         smtp_server_answer(&s->smtp, &user_refusal.reply, out_of(s));

@@ -78,15 +78,27 @@ static bool take_path(struct smtp_server *s, const char *word, unsigned flags,
     UNREACHABLE();
 }
 
-static bool take_params(struct smtp_server *s, enum smtp_verb verb, struct slice text,
-                        struct buf *out)
+/* After HELO no extension is in force (RFC 5321 2.2.1). REQUIRETLS in the clear has its own answer. */
+static uint32_t params_in_force(const struct smtp_server *s)
 {
-    /* After HELO no extension is in force (RFC 5321 2.2.1). REQUIRETLS in the clear has its own answer. */
-    uint32_t extensions =
-        s->extended ? smtp_server_offers(s) | (s->options->extensions & SMTP_EXT_REQUIRETLS) : 0;
+    return s->extended ? smtp_server_offers(s) | (s->options->extensions & SMTP_EXT_REQUIRETLS) : 0;
+}
 
-    switch (smtp_params_parse(verb, extensions, text, &s->params)) {
-    case SMTP_PARAMS_OK: return true;
+void smtp_server_params(const struct smtp_server *s, struct smtp_params *out)
+{
+    enum smtp_verb verb = s->pending == SMTP_CHECK_MAIL ? SMTP_VERB_MAIL : SMTP_VERB_RCPT;
+    enum smtp_params_result result;
+
+    ASSERT(s->pending == SMTP_CHECK_MAIL || s->pending == SMTP_CHECK_RCPT);
+    result = smtp_params_parse(verb, params_in_force(s), s->params, out);
+    ASSERT(result == SMTP_PARAMS_OK); /* or it would not have been asked about */
+}
+
+static bool take_params(struct smtp_server *s, enum smtp_verb verb, struct slice text,
+                        struct smtp_params *params, struct buf *out)
+{
+    switch (smtp_params_parse(verb, params_in_force(s), text, params)) {
+    case SMTP_PARAMS_OK: s->params = text; return true;
     case SMTP_PARAMS_SYNTAX: SAY(s, out, 501, 5, 5, 4, "Parameter syntax"); return false;
     case SMTP_PARAMS_VALUE: SAY(s, out, 501, 5, 5, 4, "Parameter value"); return false;
     case SMTP_PARAMS_UNKNOWN: SAY(s, out, 555, 5, 5, 4, "Parameter not known"); return false;
@@ -97,6 +109,7 @@ static bool take_params(struct smtp_server *s, enum smtp_verb verb, struct slice
 static enum smtp_intent on_mail(struct smtp_server *s, struct slice argument, struct buf *out)
 {
     uint64_t size_max = s->options->message_size_max;
+    struct smtp_params params;
 
     if (s->mail_given) {
         SAY(s, out, 503, 5, 5, 1, "Sender already given");
@@ -105,13 +118,13 @@ static enum smtp_intent on_mail(struct smtp_server *s, struct slice argument, st
     if (s->options->messages_max != 0 && s->messages >= s->options->messages_max)
         return HANG_UP(s, out, 421, 4, 7, 0, "Enough messages on this connection");
     if (!take_path(s, "FROM:", SMTP_PATH_NULL, &argument, out)
-        || !take_params(s, SMTP_VERB_MAIL, argument, out))
+        || !take_params(s, SMTP_VERB_MAIL, argument, &params, out))
         return SMTP_REPLIED;
-    if (size_max != 0 && s->params.size > size_max) {
+    if (size_max != 0 && params.size > size_max) {
         SAY(s, out, 552, 5, 3, 4, "Message too big"); /* RFC 1870 6.1 */
         return SMTP_REPLIED;
     }
-    if (s->params.require_tls && !s->tls_active) { /* RFC 8689 2 */
+    if (params.require_tls && !s->tls_active) { /* RFC 8689 2 */
         SAY(s, out, 530, 5, 7, 10, "REQUIRETLS needs TLS");
         return SMTP_REPLIED;
     }
@@ -120,12 +133,14 @@ static enum smtp_intent on_mail(struct smtp_server *s, struct slice argument, st
 
 static enum smtp_intent on_rcpt(struct smtp_server *s, struct slice argument, struct buf *out)
 {
+    struct smtp_params params;
+
     if (!s->mail_given) {
         SAY(s, out, 503, 5, 5, 1, "MAIL first");
         return SMTP_REPLIED;
     }
     if (!take_path(s, "TO:", SMTP_PATH_POSTMASTER, &argument, out)
-        || !take_params(s, SMTP_VERB_RCPT, argument, out))
+        || !take_params(s, SMTP_VERB_RCPT, argument, &params, out))
         return SMTP_REPLIED;
     if (s->recipients >= smtp_or(s->options->recipients_max, RECIPIENTS_MAX)) {
         SAY(s, out, 452, 4, 5, 3, "Too many recipients"); /* RFC 5321 4.5.3.1.10 */

@@ -39,18 +39,20 @@ static void check_path(struct dialog *d, const char *separator)
 {
     struct smtp_server *s = &d->server;
     const struct smtp_reply *reply = judge(&s->path);
+    struct smtp_params params;
 
     if (reply == NULL) {
+        smtp_server_params(s, &params);
         ck_assert(buf_append_str(&d->envelope, separator));
         ck_assert(buf_append_slice(&d->envelope, s->path.text));
-        if (s->params.body == SMTP_BODY_8BITMIME)
+        if (params.body == SMTP_BODY_8BITMIME)
             ck_assert(buf_append_str(&d->envelope, " 8BITMIME"));
-        if (s->params.size != 0)
-            ck_assert(buf_printf(&d->envelope, " SIZE=%llu", (unsigned long long)s->params.size));
-        if (s->params.require_tls)
+        if (params.size != 0)
+            ck_assert(buf_printf(&d->envelope, " SIZE=%llu", (unsigned long long)params.size));
+        if (params.require_tls)
             ck_assert(buf_append_str(&d->envelope, " REQUIRETLS"));
-        if (s->params.auth.data != NULL)
-            ck_assert(buf_printf(&d->envelope, " AUTH=%.*s", SLICE_ARG(s->params.auth)));
+        if (params.auth.data != NULL)
+            ck_assert(buf_printf(&d->envelope, " AUTH=%.*s", SLICE_ARG(params.auth)));
         d->refuse_data |= slice_equal(s->path.local, SLICE_LITERAL("dataless"));
         d->full |= slice_equal(s->path.local, SLICE_LITERAL("full"));
     }
