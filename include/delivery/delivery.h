@@ -41,6 +41,12 @@ struct delivery_recipient {
     uint16_t code;        /* of the reply that decided; 0: none */
     uint16_t enhanced[3]; /* class 0: none */
     struct slice text;    /* the remote's words, or ours; owned by the task */
+    /* What was said with it (RFC 3461 4.1, 4.2), for the next hop and for notices. */
+    struct slice orcpt; /* as it came; empty: none */
+    uint8_t notify;     /* a set of enum spool_notify; 0: nothing was said */
+    /* Of DONE: who owes the sender a notice if NOTIFY=SUCCESS asks for one. Neither: the next hop. */
+    bool final;   /* we: it is in its mailbox (maildir, LMTP), or dropped as it was to be */
+    bool relayed; /* we: the next hop does not offer DSN (RFC 3461 5.2.2) */
 };
 
 /* How a task went, for logs; an empty version: in the clear. */
@@ -78,6 +84,8 @@ struct delivery_task {
     uint32_t to_next;    /* the one being tried */
     struct slice domain; /* of the recipients, lower case; for mx */
     struct slice sender;
+    struct slice envid;     /* ENVID as it came (RFC 3461 4.4); empty: none */
+    uint8_t ret;            /* enum smtp_ret (RFC 3461 4.3) */
     struct slice site;      /* key of the site that it was posted to; the site's shard made it */
     struct sts_policy *sts; /* of `domain`, ours; NULL: none is to be applied */
     uint8_t sts_problem;    /* enum sts_problem: why that is so, or that it is an old one */

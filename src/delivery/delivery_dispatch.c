@@ -97,6 +97,10 @@ static struct delivery_task *make_task(struct dispatch *x, const struct group *g
     t->ref = spool_pin(x->d->o.spool, x->entry->message);
     t->size = m->body_len;
     t->flags = m->flags;
+    if (m->flags & SPOOL_RET_FULL)
+        t->ret = SMTP_RET_FULL;
+    else if (m->flags & SPOOL_RET_HDRS)
+        t->ret = SMTP_RET_HDRS;
     t->route = g->way.route;
     t->to = g->way.to->items;
     t->to_count = (uint32_t)g->way.to->count;

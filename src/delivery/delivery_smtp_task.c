@@ -91,6 +91,7 @@ void delivery_smtp_explain(const struct delivery_smtp *c, struct delivery_reason
 void delivery_smtp_task_record(struct delivery_smtp *c)
 {
     const struct smtp_reply *reply = &c->smtp.reply;
+    struct delivery_recipient *r = &c->task->recipients[c->smtp.rcpt_index];
     enum delivery_status status;
 
     switch (smtp_reply_class(reply)) {
@@ -104,6 +105,8 @@ void delivery_smtp_task_record(struct delivery_smtp *c)
     delivery_task_set(c->task, (uint32_t)c->smtp.rcpt_index, status, reply->code,
                       reply->enhanced[0] != 0 ? reply->enhanced : NULL, reply->text);
     if (status == DELIVERY_DONE) {
+        r->final = c->smtp.options->lmtp;
+        r->relayed = !r->final && (c->smtp.capabilities.extensions & SMTP_EXT_DSN) == 0;
         c->taken++;
         delivery_site_worked(c->site);
     }

@@ -162,6 +162,8 @@ static void receive_at_origin(struct delivery *d, struct delivery_task *t)
     static const uint16_t rejected[3] = {5, 7, 1};
     const struct conf_destination *to = &t->to[t->to_next];
 
+    for (uint32_t i = 0; i < t->recipient_count; i++)
+        t->recipients[i].final = true;
     switch (to->kind) {
     case CONF_TO_MAILDIR: delivery_maildir(d, t); return;
     case CONF_TO_DISCARD:
