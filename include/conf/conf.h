@@ -94,6 +94,20 @@ enum conf_listener_tls {
 };
 enum conf_bare_newline { CONF_BARE_NEWLINE_REJECT, CONF_BARE_NEWLINE_NORMALIZE };
 
+/* Extensions of SMTP that a listener may hide. */
+enum conf_extension {
+    CONF_EXTENSION_PIPELINING,
+    CONF_EXTENSION_SIZE,
+    CONF_EXTENSION_8BITMIME,
+    CONF_EXTENSION_ENHANCED,
+    CONF_EXTENSION_DSN,
+    CONF_EXTENSION_REQUIRETLS,
+};
+struct conf_extensions {
+    const enum conf_extension *items;
+    size_t count;
+};
+
 struct conf_listener {
     struct slice name;
     struct conf_addresses address; /* at least one */
@@ -106,6 +120,7 @@ struct conf_listener {
         *client_ca; /* a PEM bundle; NULL: client certificates are not checked against a CA */
     struct conf_fingerprints relay_certificates; /* clients with these may relay, and EXTERNAL */
     bool relay_client_ca; /* so may clients whose certificate chains to client_ca */
+    struct conf_extensions hide;
     /* Filled from `limits` where the listener says nothing of its own. */
     uint64_t connections; /* at this listener, all shards together */
     uint64_t connections_per_client;

@@ -21,7 +21,7 @@ struct policy_client {
     const struct conf *conf;
     const struct conf_listener *listener;
     struct ip_addr ip;
-    bool may_relay;                 /* in relay_from; set by policy_check_connect() */
+    bool may_relay; /* in relay_from: set by policy_check_connect(); or by a certificate: later */
     const struct policy_user *user; /* NULL: nobody has logged in */
 };
 
@@ -30,7 +30,8 @@ static inline bool policy_logged_in(const struct policy_client *client)
     return client->user != NULL;
 }
 
-/* True to accept; else *out_refusal, whose text is static or the configuration's. */
+/* True to accept; else *out_refusal, whose text is static or the configuration's. The role relay is for
+ * those who may relay: where certificates are known or users log in, that is seen at MAIL. */
 bool policy_check_connect(struct policy_client *client, struct smtp_reply *out_refusal);
 /* The role submission serves users only. Whoever has logged in, anywhere, sends from addresses of his
  * own (policy_is_own_sender), or with the null sender (notifications and receipts). */

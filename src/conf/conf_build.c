@@ -20,6 +20,7 @@ IS_LIST(conf_durations);
 IS_LIST(conf_paths);
 IS_LIST(conf_words);
 IS_LIST(conf_fingerprints);
+IS_LIST(conf_extensions);
 
 static void *allocate(struct conf_load *load, size_t count, size_t size)
 {

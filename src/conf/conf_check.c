@@ -42,10 +42,12 @@ static void check_listeners(struct conf_load *load)
             if (first != address)
                 conf_fail(load, here, "two listeners on one address, the first at %s", before);
         }
-        if (listener->role == CONF_ROLE_RELAY && conf->relay_from.count == 0
+        if (listener->role == CONF_ROLE_RELAY && conf->relay_from.count == 0 && !listener->auth
+            && listener->relay_certificates.count == 0 && !listener->relay_client_ca
             && conf_place_of(load, &conf->relay_from).text == NULL && !load->incomplete)
             conf_fail(load, conf_place_of(load, &listener->role),
-                      "role = relay serves only relay_from, which is not set");
+                      "role = relay serves only relay_from, which is not set, and clients with a "
+                      "certificate or a login, which it does not ask for");
     }
 }
 

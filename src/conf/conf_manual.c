@@ -148,9 +148,9 @@ static void put_type(const struct writer *w, const struct conf_row *row)
             put(w, i == 0 ? "" : " | ");
             put_bold(w, row->words[i]);
         }
-        return;
+    } else {
+        put_italic(w, conf_types[row->type].name);
     }
-    put_italic(w, conf_types[row->type].name);
     if (row->list)
         put(w, " or a list of them");
 }

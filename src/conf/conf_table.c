@@ -22,7 +22,8 @@ static const struct conf_row listener_rows[] = {
                [CONF_ROLE_SUBMISSION] = "submission"}, .fallback = "mx",
      .prose = "What the listener is for: mx takes mail for our domains from anybody, and mail for "
               "other domains from the networks in relay_from; relay serves only the networks in "
-              "relay_from; submission serves only users, who log in."},
+              "relay_from, and clients with a certificate that it knows (relay_certificates, "
+              "relay_client_ca) or a login (auth); submission serves only users, who log in."},
     {.name = "tls", .type = CONF_TYPE_WORD, .at = offsetof(struct conf_listener, tls),
      .words = {[CONF_LISTENER_TLS_NONE] = "none", [CONF_LISTENER_TLS_OPPORTUNISTIC] = "opportunistic",
                [CONF_LISTENER_TLS_REQUIRED] = "required", [CONF_LISTENER_TLS_IMPLICIT] = "implicit"},
@@ -54,6 +55,16 @@ static const struct conf_row listener_rows[] = {
      .fallback = "reject",
      .prose = "What happens to a message with a CR or LF that is not part of a CRLF: it is "
               "rejected, or each becomes a CRLF. The end of the data is CRLF dot CRLF either way."},
+    {.name = "hide", .type = CONF_TYPE_WORD, .list = true,
+     .at = offsetof(struct conf_listener, hide),
+     .words = {[CONF_EXTENSION_PIPELINING] = "PIPELINING", [CONF_EXTENSION_SIZE] = "SIZE",
+               [CONF_EXTENSION_8BITMIME] = "8BITMIME",
+               [CONF_EXTENSION_ENHANCED] = "ENHANCEDSTATUSCODES",
+               [CONF_EXTENSION_DSN] = "DSN", [CONF_EXTENSION_REQUIRETLS] = "REQUIRETLS"},
+     .unset = "nothing is hidden",
+     .prose = "Extensions that EHLO does not announce here, nor the server then takes: DSN where "
+              "strangers are not to learn whether their mail was delivered. STARTTLS and AUTH are "
+              "the settings tls and auth."},
     {.name = "connections", .type = CONF_TYPE_COUNT, .min = 1, .max = 10000000,
      .at = offsetof(struct conf_listener, connections),
      .zero = "that of limits", .fallback = "0",

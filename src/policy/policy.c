@@ -1,8 +1,13 @@
 /* policy: see the header. Refusals are permanent and say why, with enhanced codes (RFC 3463). */
 #include "policy.h"
 
+#include "base_assert.h"
+
 static const struct smtp_reply refuse_client =
     SMTP_REPLY_INIT(554, 5, 7, 1, "Access denied: this listener serves its own networks only");
+static const struct smtp_reply refuse_stranger = SMTP_REPLY_INIT(
+    550, 5, 7, 1,
+    "Access denied: this listener serves its own networks, and clients that it knows");
 static const struct smtp_reply refuse_relay =
     SMTP_REPLY_INIT(550, 5, 7, 1, "Relaying denied: not a domain of ours");
 static const struct smtp_reply refuse_unknown =
@@ -26,10 +31,18 @@ static bool refuse(const struct smtp_reply *reply, struct smtp_reply *out_refusa
     return false;
 }
 
+/* Who is no neighbour may yet say who he is: by a certificate, or by logging in. */
+static bool hears_strangers(const struct conf_listener *l)
+{
+    return l->auth || l->relay_certificates.count > 0 || l->relay_client_ca;
+}
+
 bool policy_check_connect(struct policy_client *client, struct smtp_reply *out_refusal)
 {
+    const struct conf_listener *l = client->listener;
+
     client->may_relay = conf_may_relay(client->conf, &client->ip);
-    if (client->listener->role == CONF_ROLE_RELAY && !client->may_relay)
+    if (l->role == CONF_ROLE_RELAY && !client->may_relay && !hears_strangers(l))
         return refuse(&refuse_client, out_refusal);
     return true;
 }
@@ -38,9 +51,15 @@ bool policy_check_mail(const struct policy_client *client, const struct smtp_add
                        struct smtp_reply *out_refusal)
 {
     if (!policy_logged_in(client)) {
-        if (client->listener->role == CONF_ROLE_SUBMISSION)
-            return refuse(&refuse_login, out_refusal);
-        return true;
+        switch (client->listener->role) {
+        case CONF_ROLE_MX: return true;
+        case CONF_ROLE_SUBMISSION: return refuse(&refuse_login, out_refusal);
+        case CONF_ROLE_RELAY:
+            return client->may_relay
+                   || refuse(client->listener->auth ? &refuse_login : &refuse_stranger,
+                             out_refusal);
+        }
+        UNREACHABLE();
     }
     if (sender->text.len > 0 && !policy_is_own_sender(client, sender))
         return refuse(&refuse_sender, out_refusal);

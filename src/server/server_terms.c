@@ -11,6 +11,19 @@ enum { IDLE_COMMANDS_MAX = 10000 };
     "SCRAM-SHA-256-PLUS SCRAM-SHA-256 SCRAM-SHA-1-PLUS SCRAM-SHA-1 PLAIN LOGIN OAUTHBEARER " \
     "XOAUTH2 EXTERNAL"
 
+static uint32_t extension_of(enum conf_extension extension)
+{
+    switch (extension) {
+    case CONF_EXTENSION_PIPELINING: return SMTP_EXT_PIPELINING;
+    case CONF_EXTENSION_SIZE: return SMTP_EXT_SIZE;
+    case CONF_EXTENSION_8BITMIME: return SMTP_EXT_8BITMIME;
+    case CONF_EXTENSION_ENHANCED: return SMTP_EXT_ENHANCED;
+    case CONF_EXTENSION_DSN: return SMTP_EXT_DSN;
+    case CONF_EXTENSION_REQUIRETLS: return SMTP_EXT_REQUIRETLS;
+    }
+    UNREACHABLE();
+}
+
 static uint32_t extensions_of(const struct server_terms *t)
 {
     uint32_t set = SMTP_EXT_SERVER;
@@ -21,6 +34,8 @@ static uint32_t extensions_of(const struct server_terms *t)
         set |= SMTP_EXT_STARTTLS;
     if (t->auth)
         set |= SMTP_EXT_AUTH;
+    for (size_t i = 0; i < t->listener->hide.count; i++)
+        set &= ~extension_of(t->listener->hide.items[i]);
     return set;
 }
 

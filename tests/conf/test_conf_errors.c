@@ -60,6 +60,9 @@ static const struct {
      M ":2: role: \"smtp\" is none of mx, relay, submission\n"},
     {GOOD "listener x { address = \"[::1]:25\" bare_newline = accept }",
      M ":2: bare_newline: \"accept\" is none of reject, normalize\n"},
+    {GOOD "listener x { address = \"[::1]:25\" hide = {DSN, STARTTLS} }",
+     M ":2: hide: \"STARTTLS\" is none of PIPELINING, SIZE, 8BITMIME, ENHANCEDSTATUSCODES, DSN, "
+       "REQUIRETLS\n"},
     {GOOD "listener \"a b\" { address = \"[::1]:25\" }",
      M ":2: listener: \"a b\" is not a name: up to 64 ASCII characters, no spaces\n"},
     {GOOD "domain \"a_b\" { to = mx }\ndomain \"*.b\" { to = mx }\ndomain \"c.\" { to = mx }\n",
@@ -86,7 +89,9 @@ static const struct {
      M ":2: two listeners on one address, the first at line 2\n"},
     {"hostname = mx.example domain a.example { to = mx }\nlistener a {\n  role = relay\n"
      "  address = \"[::]:25\"\n}",
-     M ":3: role = relay serves only relay_from, which is not set\n"},
+     M
+     ":3: role = relay serves only relay_from, which is not set, and clients with a certificate or "
+     "a login, which it does not ask for\n"},
     {GOOD "listener a { address = \"[::1]:25\" }\nlistener a { address = \"[::1]:26\" }",
      M ":3: listener \"a\" stands twice, first at line 2\n"},
     {GOOD "domain a.example { to = mx }\n\ndomain A.Example { to = mx }",

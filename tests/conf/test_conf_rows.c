@@ -148,7 +148,10 @@ static void check_row(struct rows_test *t, const struct conf_row *row)
             break;
         write_config(t, row, slice_str(row->words[i]), &config);
         (void)load_good((const char *)buf_slice(&config).data);
-        ck_assert_uint_eq(*(const unsigned *)(const void *)field_of(t, row), i);
+        const void *field = field_of(t, row);
+        if (row->list)
+            field = ((const struct conf_extensions *)field)->items;
+        ck_assert_uint_eq(*(const unsigned *)field, i);
         buf_finish(&config);
     }
 }
@@ -246,6 +249,21 @@ START_TEST(default_route)
 }
 END_TEST
 
+START_TEST(listener_hides)
+{
+    const struct conf *c = load_good("hostname = mx.example domain a.example { to = mx }\n"
+                                     "listener a { address = 127.0.0.1:25 hide = {DSN, SIZE} }\n"
+                                     "listener b { address = 127.0.0.1:26 hide = DSN }\n"
+                                     "listener c { address = 127.0.0.1:27 }\n");
+
+    ck_assert_uint_eq(c->listeners[0].hide.count, 2);
+    ck_assert_int_eq(c->listeners[0].hide.items[0], CONF_EXTENSION_DSN);
+    ck_assert_int_eq(c->listeners[0].hide.items[1], CONF_EXTENSION_SIZE);
+    ck_assert_uint_eq(c->listeners[1].hide.count, 1);
+    ck_assert_uint_eq(c->listeners[2].hide.count, 0);
+}
+END_TEST
+
 START_TEST(listener_limits)
 {
     const struct conf *c = load_good("hostname = mx.example\nrelay_from = \"::1\"\n"
@@ -277,6 +295,7 @@ Suite *conf_rows_suite(void)
     tcase_add_test(tc, defaults);
     tcase_add_test(tc, default_listener);
     tcase_add_test(tc, default_route);
+    tcase_add_test(tc, listener_hides);
     tcase_add_test(tc, listener_limits);
     suite_add_tcase(suite, tc);
     return suite;

@@ -491,6 +491,26 @@ class ClientCertificates(TlsCase):
         for pair, codes in (ours, 250), (foreign, 550), (self_signed, 550), (expired, 550), (None, 550):
             self.relays(server, pair, codes)
 
+    def test_relay_role(self):
+        """A listener of role relay hears who comes from elsewhere until he has shown his certificate, or not."""
+        ours, other = self.ca.issue('client.test', client=True), self.ca.issue('client.test', client=True)
+        server = self.start_mx({'role': 'relay', 'relay_certificates': [f'sha256:{ours.sha256}']})
+        with Client(server.port) as client:
+            client.starttls(context(pair=ours))
+            client.command('MAIL FROM:<ann@client.test>', 250)
+            client.command(f'RCPT TO:<{FAR}>', 250)
+            client.command('RCPT TO:<box@local.test>', 250)
+            client.quit()
+        for pair in other, None:
+            with Client(server.port) as client:
+                client.starttls(context(pair=pair))
+                client.command('MAIL FROM:<ann@client.test>', 550)
+                client.command('RCPT TO:<box@local.test>', 503)
+                client.quit()
+        with Client(server.port) as client:
+            client.command('MAIL FROM:<ann@client.test>', 550)
+            client.quit()
+
     def test_ca_alone_grants_nothing(self):
         ours = self.ca.issue('client.test', client=True)
         server = self.start_mx({'client_ca': self.ca.certificate})

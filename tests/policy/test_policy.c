@@ -134,6 +134,32 @@ START_TEST(relay_listener_serves_its_networks)
 }
 END_TEST
 
+/* Where certificates are known, who connects may yet show one: he is refused at MAIL. */
+START_TEST(relay_listener_knows_certificates)
+{
+    struct conf_fingerprint ours = {{1}};
+    struct conf_listener known = conf->listeners[1], any_of_ca = known, users = known;
+    struct conf_listener *const listeners[] = {&known, &any_of_ca, &users};
+    struct smtp_address sender = {.text = SLICE_LITERAL("a@b.example")};
+
+    known.relay_certificates = (struct conf_fingerprints){&ours, 1};
+    any_of_ca.relay_client_ca = true;
+    users.auth = true;
+    for (size_t i = 0; i < ARRAY_LEN(listeners); i++) {
+        struct policy_client client = client_at("192.0.2.1", 1);
+        struct smtp_reply refusal = {0};
+
+        client.listener = listeners[i];
+        ck_assert(policy_check_connect(&client, &refusal));
+        ck_assert(!policy_check_mail(&client, &sender, &refusal));
+        ck_assert_uint_eq(refusal.code, listeners[i]->auth ? 530 : 550);
+        ck_assert_uint_eq(refusal.enhanced[1], 7);
+        client.may_relay = true; /* the certificate was one of them */
+        ck_assert(policy_check_mail(&client, &sender, &refusal));
+    }
+}
+END_TEST
+
 START_TEST(postmaster_alone_is_ours)
 {
     struct policy_client client = client_at("192.0.2.1", 0);
@@ -263,6 +289,7 @@ Suite *policy_suite(void)
     tcase_add_checked_fixture(tc, load, unload);
     tcase_add_loop_test(tc, recipients_by_client, 0, (int)ARRAY_LEN(cases));
     tcase_add_test(tc, relay_listener_serves_its_networks);
+    tcase_add_test(tc, relay_listener_knows_certificates);
     tcase_add_test(tc, postmaster_alone_is_ours);
     tcase_add_loop_test(tc, senders_by_user, 0, (int)ARRAY_LEN(senders));
     tcase_add_test(tc, submission_is_for_users);

@@ -139,6 +139,29 @@ START_TEST(cut_in_two)
 }
 END_TEST
 
+/* What a listener hides is neither announced nor taken. */
+START_TEST(hidden_extensions)
+{
+    struct client c = {0};
+
+    server_world_reload(&w,
+                        "hostname = \"mx.example\" spool = \"/spool\" spool_segment = \"1M\"\n"
+                        "domain \"one.example\" { to = \"discard\" }\n"
+                        "listener \"in\" { address = {\"10.0.0.1:25\"} role = mx\n"
+                        "                hide = {\"SIZE\", \"DSN\", \"ENHANCEDSTATUSCODES\"} }\n");
+    begin(&c);
+    client_send(&c, "EHLO c\r\nMAIL FROM:<a@b.example> SIZE=100\r\n"
+                    "MAIL FROM:<a@b.example> RET=HDRS\r\nQUIT\r\n");
+    server_world_run_ms(&w, 100);
+    ck_assert_str_eq(client_got(&c),
+                     GREETING "250-mx.example\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
+                              "555 Parameter not known\r\n555 Parameter not known\r\n"
+                              "221 Bye\r\n");
+    buf_finish(&c.got);
+    server_world_close(&w);
+}
+END_TEST
+
 /* Hundreds of messages in one go, over a link that holds little, in buffers that hold less. */
 START_TEST(pipelined_without_end)
 {
@@ -211,6 +234,7 @@ Suite *server_dialog_suite(void)
     tcase_add_test(tc, at_once);
     tcase_add_test(tc, octet_by_octet);
     tcase_add_test(tc, cut_in_two);
+    tcase_add_test(tc, hidden_extensions);
     tcase_add_test(tc, pipelined_without_end);
     tcase_add_test(tc, commands_then_the_end);
     tcase_add_test(tc, commands_then_half_a_close);
