@@ -37,9 +37,11 @@ bool policy_check_connect(struct policy_client *client, struct smtp_reply *out_r
  * own (policy_is_own_sender), or with the null sender (notifications and receipts). */
 bool policy_check_mail(const struct policy_client *client, const struct smtp_address *sender,
                        struct smtp_reply *out_refusal);
-/* Relay rules: a domain of ours with this recipient, or a client that may relay or has logged in. */
-bool policy_check_rcpt(const struct policy_client *client, const struct smtp_address *recipient,
-                       struct smtp_reply *out_refusal);
+/* Relay rules: a recipient of ours (routing_known()), or a client that may relay or has logged in. What its
+ * destination would refuse for certain is refused; of an alias that is for who expands it to find out.
+ * `sender` as in MAIL FROM: routes may be by sender. */
+bool policy_check_rcpt(const struct policy_client *client, struct slice sender,
+                       const struct smtp_address *recipient, struct smtp_reply *out_refusal);
 /* Whether the user who has logged in may send from this address: it is his name; or the users file, or
  * the map (auth.senders) gives it to him. An address with a subaddress, in a domain of ours that has them, is
  * also whose the address without it is. Any case. */

@@ -33,6 +33,10 @@ enum routing_known {
 /* Whether we have this recipient, without expanding it. */
 enum routing_known routing_known(const struct conf *conf, const struct smtp_address *address);
 
+/* Whether it has an entry among the aliases, itself or its domain: it is for routing_expand() to say where
+ * its mail goes. (Not by catch_all, which is for those that do not exist.) */
+bool routing_is_alias(const struct conf *conf, const struct smtp_address *address);
+
 enum routing_expand {
     ROUTING_SAME,     /* the address stands for itself */
     ROUTING_EXPANDED, /* *out has its targets */

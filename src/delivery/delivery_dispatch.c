@@ -10,6 +10,7 @@
 #include "base_log.h"
 #include "base_mem.h"
 #include "delivery_priv.h"
+#include "routing.h"
 
 struct dispatch {
     struct delivery *d;
@@ -23,10 +24,8 @@ struct dispatch {
 
 /* Where one recipient goes. */
 struct way {
-    const struct conf_destinations *to;
-    const struct conf_route *route;
-    struct slice domain; /* of the address; matters where the way leads to MX hosts */
-    bool by_domain;
+    struct routing_way r;
+    bool by_domain; /* it leads to MX hosts */
 };
 
 /* A task in the making. */
@@ -39,31 +38,20 @@ struct group {
 
 static void dispatch_step(struct dispatch *x);
 
-static struct slice domain_of(struct slice address)
+static struct way find_way(const struct conf *conf, struct slice sender, struct slice recipient)
 {
-    for (size_t i = address.len; i > 0; i--) {
-        if (address.data[i - 1] == '@')
-            return slice_of(address.data + i, address.len - i);
-    }
-    return SLICE_NULL;
-}
+    struct way way = {.by_domain = false};
 
-static struct way find_way(const struct conf *conf, struct slice address)
-{
-    struct slice domain = domain_of(address);
-    const struct conf_domain *ours = conf_domain_find(conf, domain);
-    struct way way = {.route = conf_route_find(conf, domain), .domain = domain};
-
-    way.to = ours != NULL ? &ours->to : &way.route->to;
-    for (size_t i = 0; i < way.to->count; i++)
-        way.by_domain |= way.to->items[i].kind == CONF_TO_MX;
+    routing_find(conf, sender, recipient, &way.r);
+    for (size_t i = 0; i < way.r.to->count; i++)
+        way.by_domain |= way.r.to->items[i].kind == CONF_TO_MX;
     return way;
 }
 
 static bool same_way(const struct way *a, const struct way *b)
 {
-    return a->to == b->to && a->route == b->route
-           && (!a->by_domain || slice_equal_nocase(a->domain, b->domain));
+    return a->r.to == b->r.to && a->r.route == b->r.route
+           && (!a->by_domain || slice_equal_nocase(a->r.domain, b->r.domain));
 }
 
 static bool is_due(const struct spool_message *m, uint32_t i, uint32_t now_s)
@@ -76,7 +64,7 @@ static uint32_t find_group(struct group *groups, uint32_t *count, const struct w
 {
     for (uint32_t g = *count; g > 0; g--) {
         if (same_way(&groups[g - 1].way, way)
-            && groups[g - 1].count < way->route->recipients_per_message)
+            && groups[g - 1].count < way->r.route->recipients_per_message)
             return g - 1;
     }
     groups[*count] = (struct group){.way = *way};
@@ -101,10 +89,10 @@ static struct delivery_task *make_task(struct dispatch *x, const struct group *g
         t->ret = SMTP_RET_FULL;
     else if (m->flags & SPOOL_RET_HDRS)
         t->ret = SMTP_RET_HDRS;
-    t->route = g->way.route;
-    t->to = g->way.to->items;
-    t->to_count = (uint32_t)g->way.to->count;
-    t->domain = delivery_task_text(t, g->way.domain, true);
+    t->route = g->way.r.route;
+    t->to = g->way.r.to->items;
+    t->to_count = (uint32_t)g->way.r.to->count;
+    t->domain = delivery_task_text(t, g->way.r.domain, true);
     t->sender = delivery_task_text(t, sender, false);
     t->recipient_count = 0; /* counted up as they are filled in */
     return t;
@@ -129,10 +117,10 @@ static void make_tasks(struct dispatch *x, struct slice sender, const struct sli
         struct group *g;
         if (!is_due(m, i, now_s))
             continue;
-        way = find_way(x->d->o.conf, recipients[i]);
+        way = find_way(x->d->o.conf, sender, recipients[i]);
         group_of[i] = find_group(groups, &group_count, &way);
         g = &groups[group_of[i]];
-        g->text_len += recipients[i].len + (g->count == 0 ? way.domain.len : 0);
+        g->text_len += recipients[i].len + (g->count == 0 ? way.r.domain.len : 0);
         g->count++;
     }
     for (uint32_t i = 0; i < m->recipient_count; i++) {

@@ -2,6 +2,7 @@
 #include "policy.h"
 
 #include "base_assert.h"
+#include "routing.h"
 
 static const struct smtp_reply refuse_client =
     SMTP_REPLY_INIT(554, 5, 7, 1, "Access denied: this listener serves its own networks only");
@@ -101,16 +102,22 @@ static bool is_mailbox(const struct conf_destination *to, const struct conf_doma
 }
 
 /* What the destination would refuse for certain is refused here, in the session, so that nothing
- * bounces: mail for "reject:", and names that no mailbox can have. `domain` is NULL for a route. */
-static bool check_destination(const struct conf_destinations *to, const struct conf_domain *domain,
-                              struct slice local, struct smtp_reply *out_refusal)
+ * bounces: mail for "reject:", and names that no mailbox can have. Not of an alias: its mail goes elsewhere. */
+static bool check_destination(const struct policy_client *client, struct slice sender,
+                              const struct smtp_address *recipient, struct smtp_reply *out_refusal)
 {
-    if (!is_mailbox(&to->items[0], domain, local))
-        return refuse(&refuse_name, out_refusal);
-    if (to->items[0].kind != CONF_TO_REJECT)
+    const struct conf_destination *to;
+    struct routing_way way;
+
+    if (routing_is_alias(client->conf, recipient))
         return true;
-    *out_refusal =
-        (struct smtp_reply){.code = 550, .enhanced = {5, 7, 1}, .text = to->items[0].text};
+    routing_find(client->conf, sender, recipient->text, &way);
+    to = &way.to->items[0];
+    if (!is_mailbox(to, way.ours, recipient->local))
+        return refuse(&refuse_name, out_refusal);
+    if (to->kind != CONF_TO_REJECT)
+        return true;
+    *out_refusal = (struct smtp_reply){.code = 550, .enhanced = {5, 7, 1}, .text = to->text};
     return false;
 }
 
@@ -121,30 +128,41 @@ static bool may_relay(const struct policy_client *client)
            || (client->may_relay && client->listener->role != CONF_ROLE_SUBMISSION);
 }
 
-bool policy_check_rcpt(const struct policy_client *client, const struct smtp_address *recipient,
-                       struct smtp_reply *out_refusal)
+/* <postmaster> alone: that of one of our domains. */
+static bool check_postmaster(const struct policy_client *client, struct slice sender,
+                             struct smtp_reply *out_refusal)
 {
-    const struct conf_domain *domain;
+    struct slice local = SLICE_LITERAL("postmaster@");
+    struct slice domain = policy_postmaster_domain(client->conf);
+    uint8_t text[sizeof("postmaster@") + SMTP_DOMAIN_MAX];
+    struct smtp_address whole = {.kind = SMTP_DOMAIN_NAME};
 
+    if (domain.len == 0 || domain.len > SMTP_DOMAIN_MAX)
+        return refuse(&refuse_unknown, out_refusal);
+    memcpy(text, local.data, local.len);
+    memcpy(text + local.len, domain.data, domain.len);
+    whole.text = slice_of(text, local.len + domain.len);
+    whole.local = slice_of(text, local.len - 1);
+    whole.domain = slice_of(text + local.len, domain.len);
+    return check_destination(client, sender, &whole, out_refusal);
+}
+
+bool policy_check_rcpt(const struct policy_client *client, struct slice sender,
+                       const struct smtp_address *recipient, struct smtp_reply *out_refusal)
+{
     switch (recipient->kind) {
-    case SMTP_DOMAIN_NONE: /* <postmaster> */
-        domain = conf_domain_find(client->conf, policy_postmaster_domain(client->conf));
-        if (domain == NULL)
-            return refuse(&refuse_unknown, out_refusal);
-        return check_destination(&domain->to, domain, recipient->local, out_refusal);
+    case SMTP_DOMAIN_NONE: return check_postmaster(client, sender, out_refusal);
     case SMTP_DOMAIN_NAME: break;
     case SMTP_DOMAIN_IPV4:
     case SMTP_DOMAIN_IPV6:
     case SMTP_DOMAIN_GENERAL: return refuse(&refuse_literal, out_refusal);
     }
-    domain = conf_domain_find(client->conf, recipient->domain);
-    if (domain != NULL) {
-        if (!conf_domain_has_recipient(domain, recipient->local))
-            return refuse(&refuse_unknown, out_refusal);
-        return check_destination(&domain->to, domain, recipient->local, out_refusal);
+    switch (routing_known(client->conf, recipient)) {
+    case ROUTING_OURS: return check_destination(client, sender, recipient, out_refusal);
+    case ROUTING_UNKNOWN: return refuse(&refuse_unknown, out_refusal);
+    case ROUTING_ELSEWHERE: break;
     }
     if (!may_relay(client))
         return refuse(&refuse_relay, out_refusal);
-    return check_destination(&conf_route_find(client->conf, recipient->domain)->to, NULL,
-                             recipient->local, out_refusal);
+    return check_destination(client, sender, recipient, out_refusal);
 }

@@ -144,7 +144,7 @@ void transaction_add_recipient(struct session *s)
     struct smtp_reply refusal;
     struct user_refusal user_refusal;
 
-    if (!policy_check_rcpt(&s->client, &s->smtp.path, &refusal)) {
+    if (!policy_check_rcpt(&s->client, s->tx->sender, &s->smtp.path, &refusal)) {
         s->server->counters.refused_recipients++;
         log_refused(s, "recipient-refused", s->smtp.path.text, &refusal);
         smtp_server_answer(&s->smtp, &refusal, out_of(s));

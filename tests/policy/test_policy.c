@@ -70,6 +70,8 @@ static const struct {
     {"192.0.2.1", "ann@one.example", 0, 0},
     {"192.0.2.1", "ANN@One.Example", 0, 0},
     {"192.0.2.1", "ann+list@one.example", 0, 0},
+    {"192.0.2.1", "\"ann\"@one.example", 0, 0},
+    {"192.0.2.1", "\"eve\"@one.example", 550, 1},
     {"192.0.2.1", "bob@one.example", 0, 0},
     {"192.0.2.1", "eve@one.example", 550, 1},
     {"192.0.2.1", "postmaster@one.example", 0, 0},
@@ -113,7 +115,7 @@ START_TEST(recipients_by_client)
     ck_assert(policy_check_connect(&client, &refusal));
     ck_assert_int_eq(smtp_address_parse(slice_str(cases[_i].recipient), 0, &address),
                      SMTP_ADDRESS_OK);
-    accepted = policy_check_rcpt(&client, &address, &refusal);
+    accepted = policy_check_rcpt(&client, SLICE_NULL, &address, &refusal);
     ck_assert_msg(accepted == (cases[_i].code == 0), "%s from %s", cases[_i].recipient,
                   cases[_i].client);
     ck_assert_int_eq(refusal.code, cases[_i].code);
@@ -168,7 +170,7 @@ START_TEST(postmaster_alone_is_ours)
                                    .kind = SMTP_DOMAIN_NONE};
     struct smtp_reply refusal = {0};
 
-    ck_assert(policy_check_rcpt(&client, &address, &refusal));
+    ck_assert(policy_check_rcpt(&client, SLICE_NULL, &address, &refusal));
     ck_assert(slice_equal(policy_postmaster_domain(conf), SLICE_LITERAL("all.example")));
 }
 END_TEST
@@ -251,13 +253,14 @@ START_TEST(submission_is_for_users)
     ck_assert(!policy_check_mail(&client, &sender, &refusal));
     ck_assert_uint_eq(refusal.code, 530);
     ck_assert(!policy_check_mail(&client, &null, &refusal));
-    ck_assert(!policy_check_rcpt(&client, &far, &refusal)); /* relay_from is for the other roles */
+    ck_assert(!policy_check_rcpt(&client, SLICE_NULL, &far,
+                                 &refusal)); /* relay_from is for the other roles */
     ck_assert_uint_eq(policy_recipients_max(&client, SLICE_NULL), 0);
 
     client.user = &(const struct policy_user){.name = SLICE_LITERAL("ann@one.example")};
     ck_assert(policy_check_mail(&client, &sender, &refusal));
     ck_assert(policy_check_mail(&client, &null, &refusal));
-    ck_assert(policy_check_rcpt(&client, &far, &refusal));
+    ck_assert(policy_check_rcpt(&client, SLICE_NULL, &far, &refusal));
     ck_assert_uint_eq(policy_recipients_max(&client, SLICE_NULL), 1);
     ck_assert_uint_eq(policy_recipients_max(&client, slice_str("ann@one.example")), 0);
 }
@@ -275,8 +278,9 @@ START_TEST(users_everywhere)
     ck_assert(policy_check_mail(&client, &far, &refusal));
     client.user = &(const struct policy_user){.name = SLICE_LITERAL("ann@one.example")};
     ck_assert(!policy_check_mail(&client, &far, &refusal));
-    ck_assert(policy_check_rcpt(&client, &far, &refusal));
-    ck_assert(!policy_check_rcpt(&client, &eve, &refusal)); /* does not exist, for users neither */
+    ck_assert(policy_check_rcpt(&client, SLICE_NULL, &far, &refusal));
+    ck_assert(!policy_check_rcpt(&client, SLICE_NULL, &eve,
+                                 &refusal)); /* does not exist, for users neither */
     ck_assert_uint_eq(refusal.code, 550);
 }
 END_TEST
