@@ -15,7 +15,7 @@ enum smtp_extension {
     SMTP_EXT_ENHANCED = 1 << 3,   /* ENHANCEDSTATUSCODES, RFC 2034 */
     SMTP_EXT_STARTTLS = 1 << 4,   /* RFC 3207 */
     SMTP_EXT_AUTH = 1 << 5,       /* RFC 4954 */
-    SMTP_EXT_CHUNKING = 1 << 6,   /* RFC 3030; not spoken yet, nor are the next two */
+    SMTP_EXT_CHUNKING = 1 << 6,   /* RFC 3030; not spoken yet, nor is the next */
     SMTP_EXT_SMTPUTF8 = 1 << 7,   /* RFC 6531 */
     SMTP_EXT_DSN = 1 << 8,        /* RFC 3461 */
     SMTP_EXT_REQUIRETLS = 1 << 9, /* RFC 8689 */
@@ -25,6 +25,8 @@ enum smtp_extension {
     (SMTP_EXT_PIPELINING | SMTP_EXT_SIZE | SMTP_EXT_8BITMIME | SMTP_EXT_ENHANCED)
 /* What it speaks besides, where there is somebody behind it who does the work. */
 #define SMTP_EXT_SERVER_SECURE (SMTP_EXT_STARTTLS | SMTP_EXT_AUTH | SMTP_EXT_REQUIRETLS)
+/* And where what MAIL and RCPT say beside the addresses is kept with the message. */
+#define SMTP_EXT_SERVER_KEPT SMTP_EXT_DSN
 
 /* SASL mechanisms that AUTH may name and that we know. */
 enum smtp_mechanism {

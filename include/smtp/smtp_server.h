@@ -56,7 +56,7 @@ enum smtp_bare_newline { SMTP_BARE_NEWLINE_REJECT, SMTP_BARE_NEWLINE_NORMALIZE }
 struct smtp_server_options {
     struct slice hostname; /* a domain, or an address literal */
     struct slice greeting; /* after the hostname; empty: "ESMTP" */
-    /* A set of enum smtp_extension, out of SMTP_EXT_SERVER and SMTP_EXT_SERVER_SECURE. What the state of
+    /* A set of enum smtp_extension, out of SMTP_EXT_SERVER, _SERVER_SECURE and _SERVER_KEPT. What the state of
      * the session forbids is not offered: STARTTLS under TLS, REQUIRETLS without, AUTH without any
      * mechanism. */
     uint32_t extensions;

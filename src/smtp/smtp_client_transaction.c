@@ -6,12 +6,14 @@
 #include "base_assert.h"
 #include "smtp_address.h"
 #include "smtp_client_priv.h"
+#include "smtp_dsn.h"
 
-/* Commands under way at once: what they take in `out` stays below 20 KiB, and a peer that reads
- * nothing while it cannot write is not filled up (RFC 2920 3.1 on send windows). */
-enum { WINDOW = 64 };
+/* Commands under way at once: what they take in `out` stays below 32 KiB, and a peer that reads
+ * nothing while it cannot write is not filled up (RFC 2920 3.1 on send windows). An ORCPT makes a command
+ * three times as long as it could be otherwise, so it waits for a window that is rather empty. */
+enum { WINDOW = 64, WINDOW_ORCPT = 24 };
 
-/* Commands are counted: 0 is MAIL, then a RCPT each, then DATA. */
+/* Commands are counted: 0 is MAIL, then a RCPT each, then DATA, or the RSET of a call-out. */
 static size_t data_command(const struct smtp_client *c)
 {
     return c->transaction->rcpt_count + 1;
@@ -37,7 +39,38 @@ static bool more_to_say(const struct smtp_client *c)
     if (c->mail_refused || c->sent > data_command(c))
         return false;
     /* DATA needs a recipient; while RCPTs are unanswered, hope for one. */
-    return c->sent < data_command(c) || c->taken > 0 || c->waiting > 0;
+    return c->sent < data_command(c) || c->transaction->verify || c->taken > 0 || c->waiting > 0;
+}
+
+/* What DSN adds stays within what RFC 3461 4 adds to the length of command lines, as what is not valid is
+ * not said: a message that was stored is no reason to break a line. */
+static void append_envelope_dsn(const struct smtp_transaction *t, struct buf *out)
+{
+    switch (t->ret) {
+    case SMTP_RET_NONE: break;
+    case SMTP_RET_FULL: (void)buf_append_str(out, " RET=FULL"); break;
+    case SMTP_RET_HDRS: (void)buf_append_str(out, " RET=HDRS"); break;
+    }
+    if (!smtp_envid_valid(t->envid))
+        return;
+    (void)buf_append_str(out, " ENVID=");
+    (void)buf_append_slice(out, t->envid);
+}
+
+static void append_rcpt_dsn(const struct smtp_client_rcpt *rcpt, struct buf *out)
+{
+    uint8_t room[SMTP_ORCPT_MAX];
+    struct buf orcpt = {.data = room, .capacity = sizeof(room), .limit = sizeof(room)};
+
+    if (rcpt->notify != 0) {
+        (void)buf_append_str(out, " NOTIFY=");
+        (void)smtp_notify_format(rcpt->notify, out);
+    }
+    if (!smtp_orcpt_valid(rcpt->orcpt, SMTP_PATH_UTF8)
+        || !smtp_orcpt_append_7bit(rcpt->orcpt, &orcpt))
+        return;
+    (void)buf_append_str(out, " ORCPT=");
+    (void)buf_append_slice(out, buf_slice(&orcpt));
 }
 
 static void append_mail(const struct smtp_client *c, struct buf *out)
@@ -55,23 +88,44 @@ static void append_mail(const struct smtp_client *c, struct buf *out)
         (void)buf_append_str(out, " BODY=8BITMIME");
     if (t->require_tls)
         (void)buf_append_str(out, " REQUIRETLS");
+    if (has(c, SMTP_EXT_DSN))
+        append_envelope_dsn(t, out);
     (void)buf_append_str(out, "\r\n");
+}
+
+static void append_rcpt(const struct smtp_client *c, const struct smtp_client_rcpt *rcpt,
+                        struct buf *out)
+{
+    (void)buf_append_str(out, "RCPT TO:<");
+    (void)buf_append_slice(out, rcpt->address);
+    (void)buf_append_byte(out, '>');
+    if (has(c, SMTP_EXT_DSN))
+        append_rcpt_dsn(rcpt, out);
+    (void)buf_append_str(out, "\r\n");
+}
+
+/* How many commands may be unanswered when the next is written. */
+static size_t window(const struct smtp_client *c)
+{
+    if (!has(c, SMTP_EXT_PIPELINING))
+        return 1;
+    if (has(c, SMTP_EXT_DSN) && c->sent > 0 && c->sent < data_command(c)
+        && c->transaction->rcpts[c->sent - 1].orcpt.len > 0)
+        return WINDOW_ORCPT;
+    return WINDOW;
 }
 
 static void send_more(struct smtp_client *c, struct buf *out)
 {
-    size_t window = has(c, SMTP_EXT_PIPELINING) ? WINDOW : 1;
+    const struct smtp_transaction *t = c->transaction;
 
-    while (c->waiting < window && more_to_say(c)) {
-        if (c->sent == 0) {
+    while (more_to_say(c) && c->waiting < window(c)) {
+        if (c->sent == 0)
             append_mail(c, out);
-        } else if (c->sent == data_command(c)) {
-            (void)buf_append_str(out, "DATA\r\n");
-        } else {
-            (void)buf_append_str(out, "RCPT TO:<");
-            (void)buf_append_slice(out, c->transaction->rcpts[c->sent - 1].address);
-            (void)buf_append_str(out, ">\r\n");
-        }
+        else if (c->sent == data_command(c))
+            (void)buf_append_str(out, t->verify ? "RSET\r\n" : "DATA\r\n");
+        else
+            append_rcpt(c, &t->rcpts[c->sent - 1], out);
         c->sent = skip_unsendable(c, c->sent + 1);
         c->waiting++;
     }
@@ -88,7 +142,7 @@ static void proceed(struct smtp_client *c, struct buf *out)
     else if (c->answered < data_command(c))
         c->stage = SMTP_STAGE_RCPT;
     else
-        c->stage = SMTP_STAGE_DATA;
+        c->stage = c->transaction->verify ? SMTP_STAGE_RSET : SMTP_STAGE_DATA;
 }
 
 static bool sendable(struct slice address)
@@ -164,7 +218,7 @@ static enum smtp_client_event take_rcpt(struct smtp_client *c, size_t index)
 {
     struct smtp_client_rcpt *rcpt = &c->transaction->rcpts[index];
 
-    if (smtp_reply_class(&c->reply) == 2) {
+    if (smtp_reply_class(&c->reply) == 2 && !c->transaction->verify) {
         rcpt->state = SMTP_RCPT_TAKEN;
         c->taken++;
         return CLIENT_GO_ON;
@@ -269,7 +323,10 @@ enum smtp_client_event smtp_client_transaction_reply(struct smtp_client *c, stru
             return smtp_client_fail(c, class == 3);
         c->waiting--;
         c->need_rset = false;
-        proceed(c, out);
+        if (c->answered == data_command(c)) /* the end of a call-out */
+            c->over = true;
+        else
+            proceed(c, out);
         return CLIENT_GO_ON;
     }
     /* Before the end of the body only bad news may come, and then the connection has to go, as the

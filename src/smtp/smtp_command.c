@@ -3,6 +3,7 @@
 
 #include "base_assert.h"
 #include "smtp_capability.h"
+#include "smtp_dsn.h"
 
 static const struct {
     const char *name;
@@ -129,6 +130,36 @@ static bool param_auth(struct slice value, struct smtp_params *out)
     return out->auth.len > 0;
 }
 
+/* RFC 3461 4.3 */
+static bool param_ret(struct slice value, struct smtp_params *out)
+{
+    if (slice_equal_nocase(value, SLICE_LITERAL("FULL")))
+        out->ret = SMTP_RET_FULL;
+    else if (slice_equal_nocase(value, SLICE_LITERAL("HDRS")))
+        out->ret = SMTP_RET_HDRS;
+    else
+        return false;
+    return true;
+}
+
+static bool param_envid(struct slice value, struct smtp_params *out)
+{
+    out->envid = value;
+    return smtp_envid_valid(value);
+}
+
+static bool param_notify(struct slice value, struct smtp_params *out)
+{
+    return smtp_notify_parse(value, &out->notify);
+}
+
+/* Octets beyond ASCII are here only where SMTPUTF8 lets them into a value. */
+static bool param_orcpt(struct slice value, struct smtp_params *out)
+{
+    out->orcpt = value;
+    return smtp_orcpt_valid(value, SMTP_PATH_UTF8);
+}
+
 static const struct {
     const char *keyword;
     enum smtp_verb verb;
@@ -139,6 +170,10 @@ static const struct {
     {"BODY", SMTP_VERB_MAIL, SMTP_EXT_8BITMIME, param_body},
     {"AUTH", SMTP_VERB_MAIL, SMTP_EXT_AUTH, param_auth},
     {"REQUIRETLS", SMTP_VERB_MAIL, SMTP_EXT_REQUIRETLS, param_require_tls},
+    {"RET", SMTP_VERB_MAIL, SMTP_EXT_DSN, param_ret},
+    {"ENVID", SMTP_VERB_MAIL, SMTP_EXT_DSN, param_envid},
+    {"NOTIFY", SMTP_VERB_RCPT, SMTP_EXT_DSN, param_notify},
+    {"ORCPT", SMTP_VERB_RCPT, SMTP_EXT_DSN, param_orcpt},
 };
 
 static bool is_keyword_byte(uint8_t c, bool first)
@@ -147,8 +182,9 @@ static bool is_keyword_byte(uint8_t c, bool first)
            || (!first && c == '-');
 }
 
-/* esmtp-param = esmtp-keyword ["=" esmtp-value] (RFC 5321 4.1.2) */
-static bool split_param(struct slice word, struct slice *keyword, struct slice *value)
+/* esmtp-param = esmtp-keyword ["=" esmtp-value] (RFC 5321 4.1.2); RFC 6531 3.3 lets octets beyond ASCII
+ * into a value. */
+static bool split_param(struct slice word, bool utf8, struct slice *keyword, struct slice *value)
 {
     size_t len = 0;
 
@@ -165,7 +201,8 @@ static bool split_param(struct slice word, struct slice *keyword, struct slice *
         return false;
     slice_advance(&word, 1);
     for (size_t i = 0; i < word.len; i++)
-        if (word.data[i] < 33 || word.data[i] > 126 || word.data[i] == '=')
+        if (word.data[i] < 33 || word.data[i] == 127 || word.data[i] == '='
+            || (word.data[i] > 127 && !utf8))
             return false;
     *value = word;
     return true;
@@ -177,7 +214,7 @@ static enum smtp_params_result take_param(enum smtp_verb verb, uint32_t extensio
 {
     struct slice keyword, value;
 
-    if (!split_param(word, &keyword, &value))
+    if (!split_param(word, extensions & SMTP_EXT_SMTPUTF8, &keyword, &value))
         return SMTP_PARAMS_SYNTAX;
     for (size_t i = 0; i < ARRAY_LEN(params); i++) {
         if (params[i].verb != verb || !(extensions & params[i].extension)

@@ -6,7 +6,9 @@ enum { LINE_SIZE_MAX = 2048, LINE_SIZE_MIN = 512 };
 
 void smtp_server_init(struct smtp_server *s, const struct smtp_server_options *options)
 {
-    ASSERT((options->extensions & ~(uint32_t)(SMTP_EXT_SERVER | SMTP_EXT_SERVER_SECURE)) == 0);
+    ASSERT((options->extensions
+            & ~(uint32_t)(SMTP_EXT_SERVER | SMTP_EXT_SERVER_SECURE | SMTP_EXT_SERVER_KEPT))
+           == 0);
     ASSERT(options->line_max == 0 || options->line_max >= LINE_SIZE_MIN);
     *s = (struct smtp_server){.options = options, .state = SERVER_COMMAND};
     s->mechanisms = options->mechanisms_clear;

@@ -21,6 +21,7 @@ struct run {
     bool body_sent;
     bool quit;
     bool require_tls;
+    bool dsn, verify;
     bool starttls, login; /* still to be tried */
     unsigned challenges;
 };
@@ -31,6 +32,8 @@ static void begin(struct run *r)
 
     for (size_t i = 0; i < RCPTS; i++) {
         r->rcpts[i].address = slice_str(addresses[i]);
+        r->rcpts[i].notify = r->dsn ? (uint8_t)(i * 2) : 0;
+        r->rcpts[i].orcpt = r->dsn ? slice_str(i % 2 ? "utf-8;\\x{FC}@d" : "bad\r\n") : SLICE_NULL;
         r->results[i] = 0;
     }
     r->transaction = (struct smtp_transaction){.sender = SLICE_LITERAL("s@t"),
@@ -38,6 +41,9 @@ static void begin(struct run *r)
                                                .rcpt_count = RCPTS,
                                                .size = 1000,
                                                .body_8bit = r->transactions % 2 == 0,
+                                               .envid = r->dsn ? SLICE_LITERAL("e") : SLICE_NULL,
+                                               .ret = r->dsn ? SMTP_RET_FULL : SMTP_RET_NONE,
+                                               .verify = r->verify && r->transactions != 1,
                                                .require_tls = r->require_tls};
     r->body_sent = false;
     r->transactions++;
@@ -91,10 +97,10 @@ static bool handle(struct run *r, enum smtp_client_event event)
         ASSERT(r->rcpts[c->rcpt_index].state == SMTP_RCPT_FINAL);
         ASSERT(r->rcpts[c->rcpt_index].code == c->reply.code);
         ASSERT(++r->results[c->rcpt_index] == 1);
-        ASSERT(c->reply.code / 100 != 2 || r->body_sent);
+        ASSERT(c->reply.code / 100 != 2 || r->body_sent || r->transaction.verify);
         return true;
     case SMTP_CLIENT_SEND_BODY:
-        ASSERT(!r->body_sent);
+        ASSERT(!r->body_sent && !r->transaction.verify);
         r->body_sent = true;
         smtp_client_body_sent(c);
         return true;
@@ -150,6 +156,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     r.starttls = data[0] & 8;
     r.login = data[0] & 16;
     r.require_tls = data[0] & 32;
+    r.dsn = data[0] & 64;
+    r.verify = data[0] & 128;
     piece = (size_t)data[1] + 1;
     in = slice_of(data + 2, size - 2);
     smtp_client_init(&r.client, &options, r.storage, sizeof(r.storage));
@@ -165,7 +173,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_reply(&r);
     ASSERT(event == SMTP_CLIENT_FAILED || r.quit);
     ASSERT(!r.client.failure.in_doubt || r.body_sent);
-    ASSERT(buf_len(&r.out) < 1024);
+    ASSERT(buf_len(&r.out) < 2048);
     buf_finish(&r.out);
     return 0;
 }

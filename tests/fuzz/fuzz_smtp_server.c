@@ -4,6 +4,7 @@
  * and what is written is bounded by what was read.
  */
 #include "base_assert.h"
+#include "smtp_dsn.h"
 #include "smtp_server.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -46,6 +47,27 @@ static void log_in(struct run *r, bool first)
         smtp_server_answer(s, s->response.len == 2 ? &wrong : NULL, &r->out);
 }
 
+/* What is to be kept, and said to others, is what the grammars allow. */
+static void check_params(const struct smtp_server *s)
+{
+    struct smtp_params p;
+
+    smtp_server_params(s, &p);
+    ASSERT(p.envid.len == 0 || smtp_envid_valid(p.envid));
+    ASSERT(p.ret <= SMTP_RET_HDRS);
+    ASSERT(!(p.notify & SMTP_NOTIFY_NEVER) || p.notify == SMTP_NOTIFY_NEVER);
+    if (s->pending == SMTP_CHECK_RCPT && p.orcpt.len > 0) {
+        uint8_t room[SMTP_ORCPT_MAX];
+        struct buf plain = {.data = room, .capacity = sizeof(room), .limit = sizeof(room)};
+        struct slice type;
+
+        ASSERT(smtp_orcpt_valid(p.orcpt, 0));
+        ASSERT(smtp_orcpt_decode(p.orcpt, &type, &plain));
+        for (size_t i = 0; i < buf_len(&plain); i++)
+            ASSERT(room[i] >= 32 && room[i] != 127);
+    }
+}
+
 static bool handle(struct run *r, enum smtp_intent intent)
 {
     static const struct smtp_reply taken = SMTP_REPLY_INIT(250, 2, 0, 0, "Taken");
@@ -59,7 +81,10 @@ static bool handle(struct run *r, enum smtp_intent intent)
         smtp_server_answer(s, NULL, &r->out);
         return true;
     case SMTP_CHECK_MAIL:
-    case SMTP_CHECK_RCPT: smtp_server_answer(s, judge(&s->path), &r->out); return true;
+    case SMTP_CHECK_RCPT:
+        check_params(s);
+        smtp_server_answer(s, judge(&s->path), &r->out);
+        return true;
     case SMTP_BEGIN_DATA: smtp_server_answer(s, NULL, &r->out); return true;
     case SMTP_BODY: ASSERT(buf_append_slice(&r->body, s->body)); return true;
     case SMTP_END_DATA:
@@ -133,6 +158,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     options.message_size_max = data[0] & 2 ? 100 : 0;
     options.messages_max = data[0] & 4 ? 2 : 0;
     options.extensions = data[0] & 8 ? 0 : options.extensions;
+    options.extensions |= data[0] & 128 ? SMTP_EXT_SERVER_KEPT : 0;
     if (data[0] & 16) {
         options.extensions |= SMTP_EXT_SERVER_SECURE;
         options.mechanisms = SLICE_LITERAL("PLAIN LOGIN");

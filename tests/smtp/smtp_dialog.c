@@ -35,9 +35,23 @@ static const struct smtp_reply *judge(struct smtp_address *a)
     return NULL;
 }
 
+static void write_dsn(struct dialog *d, const struct smtp_params *params, bool mail)
+{
+    static const char *const rets[] = {"", " RET=FULL", " RET=HDRS"};
+
+    ck_assert(buf_append_str(&d->envelope, rets[params->ret]));
+    if (params->envid.len > 0)
+        ck_assert(buf_printf(&d->envelope, " ENVID=%.*s", SLICE_ARG(params->envid)));
+    if (params->notify != 0)
+        ck_assert(buf_printf(&d->envelope, " NOTIFY=%x", params->notify));
+    if (!mail && params->orcpt.len > 0)
+        ck_assert(buf_printf(&d->envelope, " ORCPT=%.*s", SLICE_ARG(params->orcpt)));
+}
+
 static void check_path(struct dialog *d, const char *separator)
 {
     struct smtp_server *s = &d->server;
+    bool mail = s->pending == SMTP_CHECK_MAIL;
     const struct smtp_reply *reply = judge(&s->path);
     struct smtp_params params;
 
@@ -51,8 +65,9 @@ static void check_path(struct dialog *d, const char *separator)
             ck_assert(buf_printf(&d->envelope, " SIZE=%llu", (unsigned long long)params.size));
         if (params.require_tls)
             ck_assert(buf_append_str(&d->envelope, " REQUIRETLS"));
-        if (params.auth.data != NULL)
+        if (mail && params.auth.data != NULL)
             ck_assert(buf_printf(&d->envelope, " AUTH=%.*s", SLICE_ARG(params.auth)));
+        write_dsn(d, &params, mail);
         d->refuse_data |= slice_equal(s->path.local, SLICE_LITERAL("dataless"));
         d->full |= slice_equal(s->path.local, SLICE_LITERAL("full"));
     }

@@ -2,7 +2,7 @@
  * smtp_dialog: runs a client's bytes through the server engine and writes down what happened: the
  * replies as they left, and between them, on lines of their own, what the engine handed out:
  *
- *     {a@b>c@d,e@f 8BITMIME SIZE=9|body}   a message taken
+ *     {a@b>c@d,e@f 8BITMIME SIZE=9|body}   a message taken, with the parameters as they were understood
  *     {void}                               SMTP_RESET
  *     {tls}                                SMTP_STARTTLS was taken; what follows is said under TLS
  *     {auth PLAIN initial} {auth LOGIN}    SMTP_AUTH; an empty initial response is "="

@@ -28,6 +28,10 @@ struct client_case {
     bool require_tls;
     uint64_t size;
     const char *odd_rcpt; /* the address of the first */
+    bool verify;
+    /* RET=HDRS with this ENVID, NOTIFY for the first recipient, ORCPT for both. */
+    const char *envid, *orcpt;
+    uint8_t notify;
 };
 
 struct driver {
@@ -50,7 +54,10 @@ static void begin(struct driver *d)
     for (size_t i = 0; i < count; i++) {
         snprintf(d->addresses[i], sizeof(d->addresses[i]), "r%zu@x", i % 1000);
         d->rcpts[i] = (struct smtp_client_rcpt){.address = slice_str(d->addresses[i])};
+        if (row->orcpt != NULL)
+            d->rcpts[i].orcpt = slice_str(row->orcpt);
     }
+    d->rcpts[0].notify = row->notify;
     if (row->odd_rcpt != NULL)
         d->rcpts[0].address = slice_str(row->odd_rcpt);
     d->transaction = (struct smtp_transaction){.sender = SLICE_LITERAL("s@x"),
@@ -58,7 +65,12 @@ static void begin(struct driver *d)
                                                .rcpt_count = count,
                                                .size = row->size,
                                                .body_8bit = row->body_8bit,
-                                               .require_tls = row->require_tls};
+                                               .require_tls = row->require_tls,
+                                               .verify = row->verify};
+    if (row->envid != NULL) {
+        d->transaction.ret = SMTP_RET_HDRS;
+        d->transaction.envid = slice_str(row->envid);
+    }
     smtp_client_begin(&d->client, &d->transaction, d->out);
     d->begun++;
 }
@@ -595,6 +607,115 @@ static const struct client_case cases[] = {
      .lmtp = true},
 };
 
+#define DSN     "250-mx\r\n250-DSN\r\n250 PIPELINING\r\n"
+#define VERIFY  "MAIL FROM:<s@x>\r\nRCPT TO:<r0@x>\r\nRCPT TO:<r1@x>\r\nRSET\r\n"
+#define O493    A100 A100 A100 A100 A10 A10 A10 A10 A10 A10 A10 A10 A10 "aaa"
+#define HANDED  "{body}\n" BOTH("dot", "250 2.0.0 Ok") "{done}\nQUIT\r\n{closed}\n"
+#define ONE_MSG OK OK OK GO, OK, BYE
+
+static const struct client_case dsn_cases[] = {
+    {"a peer without DSN is told nothing",
+     {HI, PIPES, ONE_MSG},
+     EHLO ENVELOPE HANDED,
+     .transactions = 1,
+     .envid = "e",
+     .orcpt = "rfc822;o@p",
+     .notify = SMTP_NOTIFY_NEVER},
+    {"all of it",
+     {HI, DSN, ONE_MSG},
+     EHLO "MAIL FROM:<s@x> RET=HDRS ENVID=e+2B\r\n"
+          "RCPT TO:<r0@x> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;o@p\r\n"
+          "RCPT TO:<r1@x> ORCPT=rfc822;o@p\r\nDATA\r\n" HANDED,
+     .transactions = 1,
+     .envid = "e+2B",
+     .orcpt = "rfc822;o@p",
+     .notify = SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_FAILURE | SMTP_NOTIFY_DELAY},
+    {"nothing was said, nothing is", {HI, DSN, ONE_MSG}, EHLO ENVELOPE HANDED, .transactions = 1},
+    {"what would break a line is not said",
+     {HI, DSN, ONE_MSG},
+     EHLO
+     "MAIL FROM:<s@x> RET=HDRS\r\nRCPT TO:<r0@x> NOTIFY=NEVER\r\nRCPT TO:<r1@x>\r\nDATA\r\n" HANDED,
+     .transactions = 1,
+     .envid = "e\r\nRSET",
+     .orcpt = "rfc822;o@p\r\nRSET",
+     .notify = SMTP_NOTIFY_NEVER},
+    {"the longest",
+     {HI, DSN, ONE_MSG},
+     EHLO "MAIL FROM:<s@x> RET=HDRS ENVID=" A100 "\r\nRCPT TO:<r0@x> ORCPT=rfc822;" O493
+          "\r\nRCPT TO:<r1@x> ORCPT=rfc822;" O493 "\r\nDATA\r\n" HANDED,
+     .transactions = 1,
+     .envid = A100,
+     .orcpt = "rfc822;" O493},
+    {"longer is not said",
+     {HI, DSN, ONE_MSG},
+     EHLO "MAIL FROM:<s@x> RET=HDRS\r\nRCPT TO:<r0@x>\r\nRCPT TO:<r1@x>\r\nDATA\r\n" HANDED,
+     .transactions = 1,
+     .envid = A100 "a",
+     .orcpt = "rfc822;" O493 "a"},
+    {"in seven bits",
+     {HI, DSN, ONE_MSG},
+     EHLO "MAIL FROM:<s@x>\r\nRCPT TO:<r0@x> ORCPT=utf-8;\\x{FC}@p\r\n"
+          "RCPT TO:<r1@x> ORCPT=utf-8;\\x{FC}@p\r\nDATA\r\n" HANDED,
+     .transactions = 1,
+     .orcpt = "utf-8;\xc3\xbc@p"},
+    {"a call-out",
+     {HI, PIPES, OK OK "550 5.1.1 Who\r\n" OK, BYE},
+     EHLO VERIFY "{r0 rcpt 250 2.0.0 Ok}\n{r1 rcpt 550 5.1.1 Who}\n{done}\nQUIT\r\n{closed}\n",
+     .transactions = 1,
+     .verify = true},
+    {"call-outs in lock step",
+     {HI, NOTHING, OK, "550 5.1.1 Who\r\n", "450 a\r\n", OK, OK, OK, OK, OK, BYE},
+     EHLO STEPS "{r0 rcpt 550 5.1.1 Who}\n"
+                "RSET\r\n{r1 rcpt 450 a}\n{done}\n" STEPS "{r0 rcpt 250 2.0.0 Ok}\n"
+                "RSET\r\n{r1 rcpt 250 2.0.0 Ok}\n{done}\nQUIT\r\n{closed}\n",
+     .transactions = 2,
+     .verify = true},
+    {"a call-out's MAIL is refused",
+     {HI, PIPES, "450 4.7.1 Not you\r\n503 a\r\n503 b\r\n" OK, BYE},
+     EHLO VERIFY BOTH("mail", "450 4.7.1 Not you") "{done}\nQUIT\r\n{closed}\n",
+     .transactions = 1,
+     .verify = true},
+    {"a call-out's MAIL is refused in lock step",
+     {HI, NOTHING, "550 a\r\n", BYE},
+     EHLO "MAIL FROM:<s@x>\r\n" BOTH("mail", "550 a") "{done}\nQUIT\r\n{closed}\n",
+     .transactions = 1,
+     .verify = true},
+    {"421 to a call-out's RCPT",
+     {HI, PIPES, OK OK "421 4.3.2 Going\r\n"},
+     EHLO VERIFY "{r0 rcpt 250 2.0.0 Ok}\n{failed rcpt 421 4.3.2 Going}\n",
+     .transactions = 1,
+     .verify = true},
+    {"RSET is refused: the answers count all the same",
+     {HI, PIPES, OK OK OK "502 a\r\n"},
+     EHLO VERIFY BOTH("rcpt", "250 2.0.0 Ok") "{failed rset permanent 502 a}\n",
+     .transactions = 1,
+     .verify = true},
+    {"lost before the reply to RSET",
+     {HI, PIPES, OK OK OK},
+     EHLO VERIFY BOTH("rcpt", "250 2.0.0 Ok") "{failed rset 0 }\n",
+     .transactions = 1,
+     .verify = true},
+    {"354 to RSET",
+     {HI, PIPES, OK OK OK GO},
+     EHLO VERIFY BOTH("rcpt", "250 2.0.0 Ok") "{failed rset protocol 354 Go}\n",
+     .transactions = 1,
+     .verify = true},
+    {"a call-out by LMTP",
+     {HI, PIPES, OK OK "552 5.2.2 Full\r\n" OK, BYE},
+     "LHLO me.example\r\n" VERIFY
+     "{r0 rcpt 250 2.0.0 Ok}\n{r1 rcpt 552 5.2.2 Full}\n{done}\nQUIT\r\n{closed}\n",
+     .transactions = 1,
+     .verify = true,
+     .lmtp = true},
+    {"of an address that cannot be sent",
+     {HI, PIPES, BYE},
+     EHLO "{r0 mail 553 5.1.3 The address cannot be sent}\n{done}\nQUIT\r\n{closed}\n",
+     .transactions = 1,
+     .rcpts = 1,
+     .odd_rcpt = "\xc3\xbc@b",
+     .verify = true},
+};
+
 static void check(const struct client_case *row)
 {
     for (struct feed_cut cut = {FEED_WHOLE, 0}; cut.at < 120; feed_next_cut(&cut)) {
@@ -668,6 +789,42 @@ START_TEST(test_window)
     ck_assert_uint_eq(d.client.taken, RCPTS_MAX);
     ck_assert(memcmp(buf_slice(&out).data + buf_len(&out) - 6, "DATA\r\n", 6) == 0);
     buf_finish(&out);
+}
+END_TEST
+
+/* With ORCPT commands are long, and fewer are under way. */
+START_TEST(test_window_dsn)
+{
+    static const struct client_case row = {
+        "", {0}, "", .transactions = 1, .rcpts = RCPTS_MAX, .orcpt = "rfc822;" O493};
+    const struct smtp_client_options options = {.hostname = SLICE_LITERAL("me")};
+    struct buf out;
+    struct driver d = {.row = &row, .out = &out};
+    struct slice in = SLICE_LITERAL(HI DSN);
+    char storage[64];
+    size_t most = 0;
+
+    buf_init(&out, 0);
+    smtp_client_init(&d.client, &options, storage, sizeof(storage));
+    ck_assert_int_eq(smtp_client_next(&d.client, &in, &out), SMTP_CLIENT_READY);
+    buf_clear(&out);
+    begin(&d);
+    for (int i = 0; i < RCPTS_MAX + 1; i++) {
+        if (d.client.waiting > most)
+            most = d.client.waiting;
+        in = slice_str("250 Ok\r\n");
+        ck_assert_int_eq(smtp_client_next(&d.client, &in, &out), SMTP_CLIENT_NEED_INPUT);
+    }
+    ck_assert_uint_eq(most, 24 + 1); /* and DATA */
+    in = slice_str(GO);
+    ck_assert_int_eq(smtp_client_next(&d.client, &in, &out), SMTP_CLIENT_SEND_BODY);
+    buf_finish(&out);
+}
+END_TEST
+
+START_TEST(test_dsn)
+{
+    check(&dsn_cases[_i]);
 }
 END_TEST
 
@@ -746,6 +903,8 @@ Suite *smtp_client_suite(void)
     tcase_add_test(t, test_implicit);
     tcase_add_test(t, test_idle);
     tcase_add_test(t, test_window);
+    tcase_add_loop_test(t, test_dsn, 0, sizeof(dsn_cases) / sizeof(dsn_cases[0]));
+    tcase_add_test(t, test_window_dsn);
     suite_add_tcase(s, t);
     return s;
 }

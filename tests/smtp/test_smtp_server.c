@@ -390,6 +390,87 @@ static const struct dialog_case clear_login[] = {
          GREETING LOGIN_250 READY SECURE_250 "{auth PLAIN yes}\n" LOGGED_IN),
 };
 
+#define DSN_250   EXTENDED "250 DSN\r\n"
+#define IN_DSN    GREETING DSN_250
+#define BAD_VALUE "501 5.5.4 Parameter value\r\n"
+#define TWICE     "501 5.5.4 Parameter syntax\r\n"
+#define NO_SUCH   "555 5.5.4 Parameter not known\r\n"
+
+static const struct dialog_case dsn[] = {
+    CASE(
+        "all of it",
+        EHLO "MAIL FROM:<a@b> RET=HDRS ENVID=QQ+2B314 SIZE=5\r\n"
+             "RCPT TO:<c@d> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;C+2Bx@d\r\n"
+             "RCPT TO:<e@f> notify=never\r\n" RCPT DATA DOT,
+        IN_DSN MAIL_OK RCPT_OK RCPT_OK RCPT_OK GO
+        "{a@b SIZE=5 RET=HDRS ENVID=QQ+2B314>c@d NOTIFY=a ORCPT=rfc822;C+2Bx@d,e@f NOTIFY=1,c@d|}\n" TAKEN),
+    CASE("any case", EHLO "MAIL FROM:<> ret=full\r\nRCPT TO:<c@d> oRcPt=RFC822;c@d\r\n" DATA DOT,
+         IN_DSN MAIL_OK RCPT_OK GO "{ RET=FULL>c@d ORCPT=RFC822;c@d|}\n" TAKEN),
+    CASE("utf-8 in seven bits", EHLO MAIL "RCPT TO:<c@d> ORCPT=utf-8;\\x{FC}@d\r\n" DATA DOT,
+         IN_DSN MAIL_OK RCPT_OK GO "{a@b>c@d ORCPT=utf-8;\\x{FC}@d|}\n" TAKEN),
+    CASE("utf-8 in eight needs SMTPUTF8", EHLO MAIL "RCPT TO:<c@d> ORCPT=utf-8;\xc3\xbc@d\r\n",
+         IN_DSN MAIL_OK TWICE),
+    CASE("values that are none",
+         EHLO
+         "MAIL FROM:<a@b> RET=ALL\r\nMAIL FROM:<a@b> RET\r\nMAIL FROM:<a@b> ENVID=a+0A\r\n" MAIL
+         "RCPT TO:<c@d> NOTIFY=NEVER,SUCCESS\r\n",
+         IN_DSN BAD_VALUE BAD_VALUE BAD_VALUE MAIL_OK BAD_VALUE),
+    CASE("values that are none, of RCPT",
+         EHLO MAIL "RCPT TO:<c@d> NOTIFY\r\nRCPT TO:<c@d> ORCPT=c@d\r\n"
+                   "RCPT TO:<c@d> ORCPT=rfc822;\r\nRCPT TO:<c@d> NOTIFY=\r\n" RCPT,
+         IN_DSN MAIL_OK BAD_VALUE BAD_VALUE BAD_VALUE TWICE RCPT_OK),
+    CASE("twice",
+         EHLO "MAIL FROM:<a@b> RET=FULL RET=FULL\r\nMAIL FROM:<a@b> ENVID=a ENVID=b\r\n" MAIL
+              "RCPT TO:<c@d> NOTIFY=DELAY NOTIFY=DELAY\r\n"
+              "RCPT TO:<c@d> ORCPT=rfc822;a ORCPT=rfc822;a\r\n" RCPT,
+         IN_DSN TWICE TWICE MAIL_OK TWICE TWICE RCPT_OK),
+    CASE("each with its verb",
+         EHLO "MAIL FROM:<a@b> NOTIFY=NEVER\r\nMAIL FROM:<a@b> ORCPT=rfc822;a\r\n" MAIL
+              "RCPT TO:<c@d> RET=FULL\r\nRCPT TO:<c@d> ENVID=a\r\n" RCPT,
+         IN_DSN NO_SUCH NO_SUCH MAIL_OK NO_SUCH NO_SUCH RCPT_OK),
+    CASE("not after HELO",
+         "HELO c\r\nMAIL FROM:<a@b> RET=FULL\r\n" MAIL "RCPT TO:<c@d> NOTIFY=NEVER\r\n",
+         GREETING "250 mx.example\r\n" NO_SUCH MAIL_OK NO_SUCH),
+    CASE("the longest",
+         EHLO "MAIL FROM:<a@b> ENVID=" A100 "\r\nRCPT TO:<c@d> ORCPT=rfc822;" A100 A100 A100 A100
+             A10 A10 A10 A10 A10 A10 A10 A10 A10 "aaa\r\n",
+         IN_DSN MAIL_OK RCPT_OK),
+    CASE("longer",
+         EHLO "MAIL FROM:<a@b> ENVID=" A100 "a\r\n" MAIL
+              "RCPT TO:<c@d> ORCPT=rfc822;" A100 A100 A100 A100 A10 A10 A10 A10 A10 A10 A10 A10 A10
+              "aaaa\r\n",
+         IN_DSN BAD_VALUE MAIL_OK BAD_VALUE),
+};
+
+START_TEST(test_dsn)
+{
+    const struct smtp_server_options options = {
+        .hostname = SLICE_LITERAL("mx.example"),
+        .extensions = SMTP_EXT_SERVER | SMTP_EXT_SERVER_KEPT,
+        .line_max = 1024,
+        .message_size_max = 1000,
+        .errors_max = 9,
+    };
+
+    check_options(&dsn[_i], &options);
+}
+END_TEST
+
+START_TEST(test_dsn_not_offered)
+{
+    static const struct dialog_case row = CASE(
+        "not offered", EHLO "MAIL FROM:<a@b> RET=FULL\r\n" MAIL "RCPT TO:<c@d> NOTIFY=NEVER\r\n",
+        GREETED NO_SUCH MAIL_OK NO_SUCH);
+    const struct smtp_server_options options = {
+        .hostname = SLICE_LITERAL("mx.example"),
+        .extensions = SMTP_EXT_SERVER,
+        .message_size_max = 1000,
+    };
+
+    check_options(&row, &options);
+}
+END_TEST
+
 static void check_secure(const struct dialog_case *c, struct smtp_server_options options)
 {
     options.hostname = SLICE_LITERAL("mx.example");
@@ -675,6 +756,8 @@ Suite *smtp_server_suite(void)
         tcase_add_test_raise_signal(t, test_unanswered, SIGABRT);
         tcase_add_test_raise_signal(t, test_unsecured, SIGABRT);
     }
+    tcase_add_loop_test(t, test_dsn, 0, sizeof(dsn) / sizeof(dsn[0]));
+    tcase_add_test(t, test_dsn_not_offered);
     suite_add_tcase(s, t);
     return s;
 }
