@@ -68,6 +68,14 @@ struct conf_paths {
     const char *const *items;
     size_t count;
 };
+/* A setting whose value is a table is a list, and each item one of: a text file ("/path"), a CDB ("/path.cdb"
+ * or "cdb:/path"), or an entry as it would stand in such a file ("info@example.org ann@example.org").
+ * The first item that has a key counts. */
+struct table;
+struct conf_tables {
+    const struct table *const *items; /* in the order of the setting */
+    size_t count;
+};
 struct conf_words { /* names, lower case or upper case as their setting says */
     const struct slice *items;
     size_t count;
@@ -129,6 +137,8 @@ struct conf_listener {
 };
 
 struct conf_recipients;
+struct conf_senders;
+struct conf_values;
 
 /* Mail that we accept for others to send us. What an address of it becomes, and whether it exists, is
  * said by routing.h. */
@@ -138,16 +148,20 @@ struct conf_domain {
     struct slice subaddress;     /* characters that begin a subaddress; often empty */
     const char *recipients_file; /* NULL: any local part */
     const struct conf_recipients *recipients;
-    struct conf_paths aliases; /* tables in the format of sendmail's aliases(5); none */
+    struct conf_paths aliases; /* tables in the format of sendmail's aliases(5); conf_alias.h */
     struct slice catch_all;    /* an address for local parts that are neither; empty: none */
-    const char *destinations;  /* a table: address or local part -> destination; NULL: none */
+    struct conf_paths destinations; /* tables: address or local part -> destination */
     bool callout; /* the next hop is asked whether a recipient exists, in the session */
+    /* What the tables above are read into: ask conf_domain_has_recipient(), conf_alias_find(),
+     * conf_domain_destination(). */
+    struct conf_tables alias_tables, destination_tables;
+    const struct conf_values *destination_values;
 };
 
 struct conf_retry {
     struct conf_durations intervals; /* at least one; the last repeats */
     uint64_t expire;
-    uint64_t expire_bounces; /* the same for our own notifications */
+    uint64_t expire_bounces; /* the same for our own notifications; at most `expire` */
     uint64_t warn_after;     /* the sender is told of the delay, once; 0: not */
     uint64_t jitter;         /* percent, 0-100 */
 };
@@ -223,8 +237,6 @@ struct conf_tls {
     uint64_t ticket_lifetime; /* 0: no session tickets */
 };
 
-struct conf_senders;
-
 struct conf_auth {
     const char *users;   /* user:hash[:allowed sender,...]; NULL: none */
     const char *senders; /* address user; NULL: none */
@@ -260,19 +272,23 @@ struct conf_user_limits {
 
 /* Notifications about mail: bounces, delays, receipts. */
 struct conf_notices {
-    struct slice from;        /* header From; empty: "Mail Delivery System" postmaster@hostname */
-    struct slice postmaster;  /* who gets copies; empty: nobody */
-    struct conf_words copies; /* of which notices: "failure", "delay", "double" (failed notices) */
+    struct slice from;       /* address in the header From; empty: postmaster@hostname */
+    struct slice postmaster; /* who gets copies; empty: nobody */
+    /* Of which notices: "failure", "delay", "double" (notices that failed themselves). */
+    struct conf_words copies;
     const char *template_failure; /* files in place of our words; NULL: ours */
     const char *template_delay;
     const char *template_success;
-    uint64_t return_size; /* of a message to return whole (RET=FULL); larger ones: their header */
+    /* Of a message to return whole (RET=FULL); larger ones, and any if it is 0: their header. */
+    uint64_t return_size;
 };
 
 /* What is asked of names and next hops before mail is taken. */
 struct conf_verify {
-    bool recipient_domain; /* of mail to relay: it has to resolve; 4yz while that is not known */
-    bool sender_domain;    /* the same, for the sender's */
+    /* Of mail to relay by MX: it has to resolve; 4yz while that is not known. Where a route names the host,
+     * that host knows better. */
+    bool recipient_domain;
+    bool sender_domain; /* the same, for the sender's, whatever the recipient's */
     struct {
         struct slice sender;         /* empty: the null sender */
         uint64_t timeout;            /* then the recipient is taken, or 4yz: see `unknown` */
@@ -309,6 +325,12 @@ struct conf_limits {
     struct conf_user_limits user;
 };
 
+struct conf_table_file {
+    const char *path;
+    const char *setting; /* "recipients" */
+    const void *field;   /* for conf_errors_add() */
+};
+
 struct conf {
     const char *file;
     struct slice hostname;
@@ -317,21 +339,33 @@ struct conf {
     const char
         *state; /* directory for what is learnt: MTA-STS policies, TLS results, user counters */
     const char *control; /* path of the control socket */
-    const char *submit;  /* path of the socket where this machine's programs submit mail */
-    const char *drop;    /* directory where they leave it while no server runs */
-    const char *user;    /* NULL: stay as started */
-    uint64_t shards;     /* 0: one for each CPU that this process may use */
+    /* The socket where this machine's programs submit mail ("mailring send", also called as sendmail). Made
+     * at the start beside the control socket, mode 0666: whoever may run a program here may send, under the
+     * name that the kernel tells (SO_PEERCRED). SMTP is spoken as at a listener with the role submission,
+     * without TLS and AUTH. */
+    const char *submit;
+    /* Where they leave mail while nobody answers there. Made at the start if it is missing, mode 01733,
+     * the server's user's: everybody may leave a file, nobody but the server may list or remove others'.
+     * A file is written under a name that begins with a dot, mode 0644, and counts once it is renamed to
+     * one that does not; the name has 128 bits of chance in it, which is what keeps others from reading it.
+     * Who owns it has sent it; links, hard links and anything but regular files are not taken. */
+    const char *drop;
+    const char *user; /* NULL: stay as started */
+    uint64_t shards;  /* 0: one for each CPU that this process may use */
 
     const struct conf_listener *listeners; /* at least one, in the file's order */
     size_t listener_count;
     struct conf_nets relay_from;       /* none: nobody */
     const struct conf_domain *domains; /* sorted by name */
     size_t domain_count;
-    const struct conf_route *routes; /* sorted by pattern; one is "*" */
+    /* Sorted by pattern; of one pattern, those with `from` come first, and at most one has none. One is "*"
+     * without `from`. No two of one pattern have a word of `from` in common. */
+    const struct conf_route *routes;
     size_t route_count;
 
     struct conf_retry retry;
     struct conf_paths virtual_aliases; /* tables: address or @domain -> addresses, as virtual(5) */
+    struct conf_tables virtual_tables; /* what they are read into: ask conf_virtual_find() */
     struct conf_notices notices;
     struct conf_verify verify;
     struct conf_dns dns;
@@ -344,6 +378,10 @@ struct conf {
     /* 0 after conf_load(). conf_carry() counts one more than before if anything in the files or the secrets
      * that they name is not as it was: with the same generation, routes are the same too. */
     uint32_t generation;
+
+    /* All files that tables were read from, those that aliases include too: a reload needs to read them. */
+    const struct conf_table_file *table_files;
+    size_t table_file_count;
 
     _Atomic unsigned refs; /* conf_ref() and conf_free() */
 };
@@ -363,6 +401,10 @@ void conf_errors_finish(struct conf_errors *errors); /* frees; also fine on zero
 /* Reads `path` and what it includes. Appends all that is wrong to `errors`. False if anything but
  * warnings was: then `out` is untouched. May be called from one thread at a time. */
 bool conf_load(const char *path, struct conf **out, struct conf_errors *errors);
+/* The same, for a server that runs with `before`, or NULL: tables of files that have not changed since are
+ * taken over. */
+bool conf_load_after(const char *path, const struct conf *before, struct conf **out,
+                     struct conf_errors *errors);
 /* References are counted, and may be taken and dropped by any thread: after a reload the old result
  * lives as long as something refers to it. conf_load() makes the first. */
 const struct conf *conf_ref(const struct conf *conf);
@@ -386,8 +428,13 @@ void conf_errors_add_at(struct conf_errors *errors, const char *file, unsigned l
 /* The domain of ours with this name, in any case; NULL if it is none of ours. */
 const struct conf_domain *conf_domain_find(const struct conf *conf, struct slice name);
 /* Whether the domain has this recipient: listed as it is, or without its subaddress; always true
- * without a recipients file, and for postmaster (RFC 5321 4.5.1). Any case. */
+ * without tables of recipients, and for postmaster (RFC 5321 4.5.1). Any case. */
 bool conf_domain_has_recipient(const struct conf_domain *domain, struct slice local_part);
+/* Where this recipient's mail goes if `destinations` says so: by "local_part@domain", "local_part", then both
+ * without the subaddress. NULL: where the domain's goes. Any case. The answer is the same pointer for
+ * all recipients with the same destination, and lives as long as the conf. */
+const struct conf_destinations *conf_domain_destination(const struct conf_domain *domain,
+                                                        struct slice local_part);
 /* The local part without its subaddress ("ann+news" is ann's), a piece of `local_part`. */
 struct slice conf_domain_user(const struct conf_domain *domain, struct slice local_part);
 
@@ -407,8 +454,8 @@ bool conf_mailbox_name(const struct conf_domain *domain, struct slice local_part
 /* One component of a path, of our making: no other directory, nothing hidden, no control characters. */
 bool conf_is_plain_name(struct slice name);
 
-/* The most specific route: the domain itself, then "*.parent" from the longest parent to the
- * shortest, then "*". "*.example.org" is not for example.org itself. Never NULL. */
+/* The most specific route among those without `from`: the domain itself, then "*.parent" from the longest
+ * parent to the shortest, then "*". "*.example.org" is not for example.org itself. Never NULL. */
 const struct conf_route *conf_route_find(const struct conf *conf, struct slice domain);
 
 /* Whether a client at this address may relay. */

@@ -25,10 +25,28 @@ static int compare_domains(const void *a, const void *b)
                           ((const struct conf_domain *)b)->name);
 }
 
+/* By pattern; then those for some senders, then the one for any. */
 static int compare_routes(const void *a, const void *b)
 {
-    return compare_slices(((const struct conf_route *)a)->pattern,
-                          ((const struct conf_route *)b)->pattern);
+    const struct conf_route *p = a;
+    const struct conf_route *q = b;
+    int order = compare_slices(p->pattern, q->pattern);
+
+    if (order == 0)
+        order = (p->from.count == 0) - (q->from.count == 0);
+    if (order == 0 && p->from.count > 0)
+        order = compare_slices(p->from.items[0], q->from.items[0]);
+    return order;
+}
+
+/* For a search. */
+static int compare_to_general(const void *a, const void *b)
+{
+    const struct conf_route *wanted = a;
+    const struct conf_route *route = b;
+    int order = compare_slices(wanted->pattern, route->pattern);
+
+    return order == 0 && route->from.count > 0 ? 1 : order;
 }
 
 static void sort(struct conf *conf)
@@ -67,6 +85,13 @@ static uint64_t digest_of(const struct conf_load *load)
 
 bool conf_load(const char *path, struct conf **out, struct conf_errors *errors)
 {
+    return conf_load_after(path, NULL, out, errors);
+}
+
+bool conf_load_after(const char *path, const struct conf *before, struct conf **out,
+                     struct conf_errors *errors)
+{
+    (void)before;
     struct conf_load load = {.box = mem_zalloc(sizeof(*load.box))};
 
     arena_init(&load.box->arena, SIZE_MAX);
@@ -154,7 +179,8 @@ static const struct conf_route *route_named(const struct conf *conf, struct slic
 {
     struct conf_route key = {.pattern = pattern};
 
-    return bsearch(&key, conf->routes, conf->route_count, sizeof(*conf->routes), compare_routes);
+    return bsearch(&key, conf->routes, conf->route_count, sizeof(*conf->routes),
+                   compare_to_general);
 }
 
 const struct conf_route *conf_route_find(const struct conf *conf, struct slice domain)

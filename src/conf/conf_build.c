@@ -110,7 +110,8 @@ static void missing(struct conf_load *load, const struct conf_row *row, const cf
     if (load->incomplete)
         return;
     if (cfg->title != NULL)
-        conf_fail(load, place, "%s \"%.80s\": %s is missing", cfg->name, cfg->title, row->name);
+        conf_fail(load, place, "%s \"%.*s\": %s is missing", cfg->name,
+                  SLICE_ARG(slice_head(conf_title(cfg), 80)), row->name);
     else
         conf_fail(load, place, "%s is missing", row->name);
 }
@@ -150,14 +151,8 @@ static void fill_titled(struct conf_load *load, cfg_opt_t *opt, const struct con
         const struct conf_value *mark =
             cfg_opt_getnptr(cfg_getnopt(cfg, 0), 0); /* CONF_SECTION_MARK is the first option */
         char *item = items + section->size * i;
-        size_t len = strlen(cfg->title);
-        struct conf_value *title = arena_alloc(&load->box->arena, sizeof(*title) + len + 1);
 
-        ASSERT(title != NULL);
-        title->place = mark->place;
-        title->len = len;
-        memcpy(title->text, cfg->title, len);
-        (void)store(load, &title_row, title, item); /* a bad one has been reported */
+        (void)store(load, &title_row, mark, item); /* a bad one has been reported */
         fill(load, cfg, section, item, mark->place);
     }
 }
@@ -208,13 +203,15 @@ static void add_default_route(struct conf_load *load)
     struct conf_route *routes;
 
     for (size_t i = 0; i < conf->route_count; i++)
-        if (slice_equal(conf->routes[i].pattern, SLICE_LITERAL("*")))
+        if (slice_equal(conf->routes[i].pattern, SLICE_LITERAL("*"))
+            && conf->routes[i].from.count == 0)
             return;
     /* In a place of its own, so that marks still point at the others until the end. */
     routes = allocate(load, conf->route_count + 1, sizeof(*routes));
     fill(load, NULL, section_named("route"), (char *)&routes[conf->route_count],
          (struct conf_place){0});
     routes[conf->route_count].pattern = SLICE_LITERAL("*");
+    routes[conf->route_count].retry = conf->retry;
     if (conf->route_count > 0)
         memcpy(routes, conf->routes, conf->route_count * sizeof(*routes));
     conf->routes = routes;
@@ -227,6 +224,45 @@ static void inherit(uint64_t *own, uint64_t general)
         *own = general;
 }
 
+static bool is_said(const struct conf_load *load, const void *field)
+{
+    return conf_place_of(load, field).text != NULL;
+}
+
+/* Notices are given up with the rest at the latest. */
+static void settle_retry(struct conf_load *load, struct conf_retry *retry)
+{
+    if (retry->expire_bounces <= retry->expire)
+        return;
+    if (load->error_count == 0 && is_said(load, &retry->expire_bounces))
+        conf_warn(load, conf_place_of(load, &retry->expire_bounces),
+                  "expire_bounces is more than expire, which holds for notices too");
+    retry->expire_bounces = retry->expire;
+}
+
+static void inherit_retry(struct conf_load *load)
+{
+    struct conf *conf = &load->box->conf;
+    struct conf_route *routes = (struct conf_route *)conf->routes;
+
+    for (size_t i = 0; i < conf->route_count; i++) {
+        struct conf_retry *own = &routes[i].retry;
+
+        if (!is_said(load, &own->intervals))
+            own->intervals = conf->retry.intervals;
+        if (!is_said(load, &own->expire))
+            own->expire = conf->retry.expire;
+        if (!is_said(load, &own->expire_bounces))
+            own->expire_bounces = conf->retry.expire_bounces;
+        if (!is_said(load, &own->warn_after))
+            own->warn_after = conf->retry.warn_after;
+        if (!is_said(load, &own->jitter))
+            own->jitter = conf->retry.jitter;
+        settle_retry(load, own);
+    }
+    settle_retry(load, &conf->retry);
+}
+
 static void inherit_limits(struct conf *conf)
 {
     struct conf_listener *listeners = (struct conf_listener *)conf->listeners;
@@ -237,6 +273,21 @@ static void inherit_limits(struct conf *conf)
         inherit(&listeners[i].message_size, conf->limits.message_size);
         inherit(&listeners[i].recipients, conf->limits.recipients);
     }
+}
+
+/* submit.sock, beside the control socket. */
+static void settle_submit(struct conf_load *load)
+{
+    struct conf *conf = &load->box->conf;
+    struct buf path;
+
+    if (conf->submit != NULL || conf->control == NULL)
+        return;
+    buf_init(&path, 0);
+    (void)buf_append(&path, conf->control, (size_t)(strrchr(conf->control, '/') - conf->control));
+    (void)buf_append_str(&path, "/submit.sock");
+    conf->submit = (const char *)conf_keep(&load->box->arena, buf_slice(&path)).data;
+    buf_finish(&path);
 }
 
 /* What follows from other settings. */
@@ -267,6 +318,8 @@ void conf_build(struct conf_load *load, cfg_t *cfg)
     conf->file = (const char *)conf_keep(&load->box->arena, slice_str(load->texts->path)).data;
     fill(load, cfg, &conf_root, (char *)conf, (struct conf_place){load->texts, 1});
     conf_marks_sort(load);
+    inherit_retry(load);
+    settle_submit(load);
     conf_check(load);
     conf_secret_load(load);
     if (conf->listener_count == 0)

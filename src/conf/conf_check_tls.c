@@ -134,7 +134,7 @@ static const struct conf_route *route_of(const struct conf *conf, struct slice n
     for (size_t i = 0; i < conf->route_count; i++) {
         const struct conf_route *r = &conf->routes[i];
 
-        if (!fits(r->pattern, name))
+        if (r->from.count > 0 || !fits(r->pattern, name))
             continue;
         if (slice_equal(r->pattern, name))
             return r;

@@ -64,6 +64,24 @@ const struct conf_manual_part conf_manual_after[] = {
              {.term = "discard", .text = "Accepted and dropped."},
              {.term = "reject:TEXT", .text = "Refused for good, with this text."},
          }},
+    {.heading = {"Tables", "TABLES"},
+     .items =
+         {
+             {.text =
+                  "A table is a file that lists something: a recipients file, aliases, destinations of "
+                  "single recipients. A setting that is a table may be a list of them; the first that "
+                  "has what is looked for counts. Tables are read at the start and at a reload."},
+             {.term = "/PATH",
+              .text = "A text file. # begins a comment, alone or behind an entry."},
+         }},
+    {.heading = {"Aliases", "ALIASES"},
+     .items =
+         {
+             {.text =
+                  "Virtual aliases come first, then the aliases of the recipient's domain; what they "
+                  "stand for is looked up again. An alias that stands for itself too, as in \"ann: ann, "
+                  "ann@phone.example\", is a recipient like others."},
+         }},
     {.heading = {"Example", "EXAMPLE"},
      .items =
          {

@@ -20,6 +20,7 @@ static struct parse {
     const cfg_opt_t *replaced; /* the setting whose old value just went */
     struct conf_place replaced_place;
     struct hash_table titles;
+    size_t title_count; /* of those that were made unique */
 } parse;
 
 /* A section with a title that was read. */
@@ -95,6 +96,33 @@ static bool title_matches(const struct hash_node *node, const void *key)
            && slice_equal_nocase(slice_str(title->title), slice_str(cfg->title));
 }
 
+static bool may_repeat(const cfg_t *cfg)
+{
+    for (size_t i = 0; i < conf_root.section_count; i++)
+        if (strcmp(conf_root.sections[i]->name, cfg->name) == 0)
+            return conf_root.sections[i]->repeats;
+    return false;
+}
+
+/* libconfuse takes a section of the same title for the same section: no two have one. What makes the
+ * difference is no character of a text. */
+#define TITLE_END '\x01'
+
+static void make_unique(cfg_t *cfg)
+{
+    size_t size = strlen(cfg->title) + 24;
+    char *title = mem_alloc(size);
+
+    (void)snprintf(title, size, "%s%c%zu", cfg->title, TITLE_END, parse.title_count++);
+    mem_free(cfg->title);
+    cfg->title = title;
+}
+
+struct slice conf_title(const cfg_t *cfg)
+{
+    return slice_of(cfg->title, (size_t)(strchrnul(cfg->title, TITLE_END) - cfg->title));
+}
+
 /* Called when a section with a title begins: libconfuse fills in the defaults. A second section of
  * the same title has just replaced the first. */
 static int parse_section_mark(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *result)
@@ -103,8 +131,12 @@ static int parse_section_mark(cfg_t *cfg, cfg_opt_t *opt, const char *text, void
     uint64_t hash = hash_bytes_nocase(slice_str(cfg->title));
     const struct hash_node *node = hash_table_find(&parse.titles, hash, title_matches, cfg);
 
+    (void)text;
     parse.replaced = NULL;
-    if (node != NULL) {
+    *(void **)result = value_create(cfg, opt, cfg->title);
+    if (may_repeat(cfg)) {
+        make_unique(cfg);
+    } else if (node != NULL) {
         char before[256];
 
         conf_place_name(container_of(node, struct title, node)->place, here, before,
@@ -119,7 +151,6 @@ static int parse_section_mark(cfg_t *cfg, cfg_opt_t *opt, const char *text, void
         title->place = here;
         hash_table_insert(&parse.titles, &title->node, hash);
     }
-    *(void **)result = value_create(cfg, opt, text);
     return 0;
 }
 

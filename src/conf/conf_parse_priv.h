@@ -17,9 +17,12 @@ struct conf_value {
     char text[]; /* ends in NUL */
 };
 
-/* A setting in each section with a title; its one value is the section's place. The name is one
+/* A setting in each section with a title; its one value is the title, with the section's place. The name is one
  * that no file can use, because libconfuse takes the bar for a path. */
 #define CONF_SECTION_MARK "section|begins"
+
+/* A section's title, as it was written. */
+struct slice conf_title(const cfg_t *cfg);
 
 /* Reads the file and what it includes. Never fails: problems are added to `load`, and the tree
  * holds what could be read. */

@@ -87,6 +87,9 @@ static bool carry_value(struct carry *c, const struct conf_row *row, void *now, 
     case CONF_TYPE_MAILBOX:
     case CONF_TYPE_MECHANISM:
     case CONF_TYPE_FINGERPRINT:
+    case CONF_TYPE_TABLE:
+    case CONF_TYPE_SENDER:
+    case CONF_TYPE_CHOICE:
     case CONF_TYPE_COUNT_OF_TYPES: break;
     }
     UNREACHABLE(); /* no such setting is for the start alone */

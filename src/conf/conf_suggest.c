@@ -1,5 +1,6 @@
 #include "conf_suggest_priv.h"
 
+#include "conf_parse_priv.h"
 #include "conf_table_priv.h"
 
 enum { NAME_SIZE_MAX = 32 };
@@ -75,7 +76,8 @@ void conf_suggest(const cfg_t *section, struct slice name, struct buf *message)
     append_owners(&conf_root, name, &owners);
     (void)buf_printf(message, "unknown setting \"%.*s\"", SLICE_ARG(slice_head(name, 80)));
     if (section->title != NULL)
-        (void)buf_printf(message, " in %s \"%.80s\"", section->name, section->title);
+        (void)buf_printf(message, " in %s \"%.*s\"", section->name,
+                         SLICE_ARG(slice_head(conf_title(section), 80)));
     else if (strcmp(section->name, "root") != 0)
         (void)buf_printf(message, " in %s", section->name);
     if (buf_len(&owners) > 0)

@@ -3,10 +3,6 @@
 #include "base_assert.h"
 #include "conf.h"
 
-/* The shortest timeout. Nobody serves mail with it, but whoever tries how a timeout works should
- * not have to wait. */
-#define TIMEOUT_MIN ((uint64_t)10)
-
 /* A row reads better in a few lines than in twelve. */
 /* clang-format off */
 
@@ -91,122 +87,35 @@ static const struct conf_section listener_section = {
 };
 _Static_assert(offsetof(struct conf_listener, name) == 0, "the title comes first");
 
-/* domain */
+/* notices */
 
-static const struct conf_row domain_rows[] = {
-    {.name = "to", .type = CONF_TYPE_DESTINATION, .list = true, .required = true,
-     .at = offsetof(struct conf_domain, to),
-     .prose = "Where mail for the domain goes: one of DESTINATIONS, or a list of hosts of which "
-              "the first that can be reached is used."},
-    {.name = "recipients", .type = CONF_TYPE_PATH,
-     .at = offsetof(struct conf_domain, recipients_file), .unset = "any local part is taken",
-     .prose = "A file of the recipients that exist, one address or local part a line; # begins a "
-              "comment. Others are refused with 550. Upper and lower case are the same, addresses "
-              "in other domains do not count here, and postmaster always exists."},
-    {.name = "subaddress", .type = CONF_TYPE_SEPARATORS,
-     .at = offsetof(struct conf_domain, subaddress), .unset = "no subaddresses",
-     .prose = "Characters that end the mailbox's name in a local part: with \"+\", mail to "
-              "ann+news is for ann, unless ann+news itself is a recipient."},
+static const struct conf_row notices_rows[] = {
+    {.name = "from", .type = CONF_TYPE_MAILBOX, .at = offsetof(struct conf_notices, from),
+     .unset = "postmaster at the hostname", .prose = "The address in the From field of notices."},
+    {.name = "postmaster", .type = CONF_TYPE_MAILBOX, .at = offsetof(struct conf_notices, postmaster),
+     .unset = "nobody", .prose = "Who gets copies."},
+    {.name = "copies", .type = CONF_TYPE_CHOICE, .list = true, .at = offsetof(struct conf_notices, copies),
+     .words = {"failure", "delay", "double"}, .fallback = "double",
+     .prose = "Of which notices the postmaster gets a copy: of failures, of delays, and of notices that could "
+              "not be delivered themselves, which nobody else ever sees."},
+    {.name = "template_failure", .type = CONF_TYPE_PATH,
+     .at = offsetof(struct conf_notices, template_failure), .unset = "our own words",
+     .prose = "A file with the text of notices about failures."},
+    {.name = "template_delay", .type = CONF_TYPE_PATH,
+     .at = offsetof(struct conf_notices, template_delay), .unset = "our own words",
+     .prose = "A file with the text of notices about delays."},
+    {.name = "template_success", .type = CONF_TYPE_PATH,
+     .at = offsetof(struct conf_notices, template_success), .unset = "our own words",
+     .prose = "A file with the text of notices about deliveries, which senders may ask for."},
+    {.name = "return_size", .type = CONF_TYPE_SIZE, .min = KIB, .max = GIB,
+     .at = offsetof(struct conf_notices, return_size), .zero = "always the header alone",
+     .fallback = "64K",
+     .prose = "The largest message that is returned whole in a notice of a failure; of a larger one, and of "
+              "one whose sender wants no more (RFC 3461 4.3), the header is returned."},
 };
-static const struct conf_section domain_section = {
-    .name = "domain", .title = "DOMAIN", .title_type = CONF_TYPE_NAME, ROWS(domain_rows),
-    .prose = "A domain whose mail is accepted from anybody. Connection limits and timeouts for "
-             "mail that it sends on come from the route that matches the domain.",
-    .at = offsetof(struct conf, domains), .count_at = offsetof(struct conf, domain_count),
-    .size = sizeof(struct conf_domain),
-};
-_Static_assert(offsetof(struct conf_domain, name) == 0, "the title comes first");
-
-/* route */
-
-static const struct conf_row route_timeout_rows[] = {
-    {.name = "connect", .type = CONF_TYPE_DURATION, .min = TIMEOUT_MIN, .max = HOUR,
-     .at = offsetof(struct conf_route, timeout.connect), .fallback = "30s",
-     .prose = "Until a connection stands; then the next address is tried."},
-    {.name = "response", .type = CONF_TYPE_DURATION, .min = TIMEOUT_MIN, .max = HOUR,
-     .at = offsetof(struct conf_route, timeout.response), .fallback = "5m",
-     .prose = "For the greeting and for the reply to each command (RFC 5321 4.5.3.2)."},
-    {.name = "data", .type = CONF_TYPE_DURATION, .min = TIMEOUT_MIN, .max = HOUR,
-     .at = offsetof(struct conf_route, timeout.data), .fallback = "10m",
-     .prose = "Without progress in sending the message, and for the reply to its end (RFC 5321 "
-              "4.5.3.2.6: a short one makes duplicates)."},
-    {.name = "idle", .type = CONF_TYPE_DURATION, .min = TIMEOUT_MIN, .max = HOUR,
-     .at = offsetof(struct conf_route, timeout.idle), .fallback = "5s",
-     .prose = "How long an unused connection is kept for the next message."},
-};
-static const struct conf_section route_timeout_section = {
-    .name = "timeout", ROWS(route_timeout_rows),
-    .prose = "How long to wait for the other side.",
-};
-static const struct conf_section *const route_sections[] = {&route_timeout_section,
-                                                             &conf_section_route_auth};
-
-static const struct conf_row route_rows[] = {
-    {.name = "to", .type = CONF_TYPE_DESTINATION, .list = true,
-     .at = offsetof(struct conf_route, to), .fallback = "mx",
-     .prose = "Where the mail goes: one of DESTINATIONS, or a list of hosts of which the first "
-              "that can be reached is used."},
-    {.name = "connections", .type = CONF_TYPE_COUNT, .min = 1, .max = 100000,
-     .at = offsetof(struct conf_route, connections), .fallback = "20",
-     .prose = "Connections at a time to one site, which is a set of MX hosts or a fixed host; "
-              "mail beyond waits its turn."},
-    {.name = "messages_per_connection", .type = CONF_TYPE_COUNT, .min = 1, .max = 1000000,
-     .at = offsetof(struct conf_route, messages_per_connection), .fallback = "100",
-     .prose = "Messages sent over one connection before it is closed."},
-    {.name = "messages_per_minute", .type = CONF_TYPE_COUNT, .min = 1, .max = 10000000,
-     .at = offsetof(struct conf_route, messages_per_minute), .zero = "no limit", .fallback = "0",
-     .prose = "Messages sent to one site in a minute; mail beyond waits."},
-    {.name = "recipients_per_message", .type = CONF_TYPE_COUNT, .min = 1, .max = 10000,
-     .at = offsetof(struct conf_route, recipients_per_message), .fallback = "100",
-     .prose = "Recipients sent in one transaction; a message for more is sent in several (RFC 5321 "
-              "4.5.3.1.8: everybody takes 100)."},
-    {.name = "tls", .type = CONF_TYPE_WORD, .at = offsetof(struct conf_route, tls),
-     .words = {[CONF_ROUTE_TLS_AUTO] = "auto", [CONF_ROUTE_TLS_NONE] = "none",
-               [CONF_ROUTE_TLS_OPPORTUNISTIC] = "opportunistic", [CONF_ROUTE_TLS_ENCRYPT] = "encrypt",
-               [CONF_ROUTE_TLS_VERIFY] = "verify", [CONF_ROUTE_TLS_DANE] = "dane",
-               [CONF_ROUTE_TLS_MTA_STS] = "mta-sts"}, .fallback = "auto",
-     .prose = "How the way there is protected. none: not at all; opportunistic: encrypted if that works, "
-              "else in the clear; encrypt: encrypted, or mail waits; verify: with a certificate for the "
-              "host's name from a trusted CA, or mail waits; dane: with a certificate that matches "
-              "secure TLSA records (RFC 7672), or mail waits; mta-sts: as the domain's MTA-STS policy "
-              "says (RFC 8461), or mail waits; auto: dane where there are such records, else mta-sts "
-              "where there is a policy, else opportunistic."},
-    {.name = "tls_implicit", .type = CONF_TYPE_BOOL, .at = offsetof(struct conf_route, tls_implicit),
-     .fallback = "no",
-     .prose = "Whether TLS begins with the first byte, as at port 465, instead of by STARTTLS."},
-};
-static const struct conf_section route_section = {
-    .name = "route", .title = "PATTERN", .title_type = CONF_TYPE_PATTERN, ROWS(route_rows),
-    .sections = route_sections, .section_count = ARRAY_LEN(route_sections),
-    .prose = "How mail for other domains leaves. The pattern is a domain, \"*.DOMAIN\" for "
-             "everything below a domain but not the domain itself, or \"*\"; the most specific one "
-             "that matches is used. If there is no route \"*\", it is one to mx with the defaults "
-             "below.",
-    .at = offsetof(struct conf, routes), .count_at = offsetof(struct conf, route_count),
-    .size = sizeof(struct conf_route),
-};
-_Static_assert(offsetof(struct conf_route, pattern) == 0, "the title comes first");
-
-/* retry */
-
-static const struct conf_row retry_rows[] = {
-    {.name = "intervals", .type = CONF_TYPE_DURATION, .list = true, .min = TIMEOUT_MIN,
-     .max = 30 * DAY, .at = offsetof(struct conf_retry, intervals),
-     .fallback = "5m 10m 20m 40m 1h",
-     .prose = "How long to wait after the first failed attempt, after the second and so on; the "
-              "last interval repeats."},
-    {.name = "expire", .type = CONF_TYPE_DURATION, .min = TIMEOUT_MIN, .max = 365 * DAY,
-     .at = offsetof(struct conf_retry, expire), .fallback = "5d",
-     .prose = "How long after its arrival a message that could not be delivered is returned to "
-              "its sender."},
-    {.name = "jitter", .type = CONF_TYPE_PERCENT, .max = 100,
-     .at = offsetof(struct conf_retry, jitter), .fallback = "10",
-     .prose = "By how much an interval is lengthened or shortened at random, so that mail that "
-              "failed together is not tried again all at once."},
-};
-static const struct conf_section retry_section = {
-    .name = "retry", ROWS(retry_rows), .at = offsetof(struct conf, retry),
-    .prose = "When mail is tried again after a temporary failure.",
+static const struct conf_section notices_section = {
+    .name = "notices", ROWS(notices_rows), .at = offsetof(struct conf, notices),
+    .prose = "What senders are told about their mail.",
 };
 
 /* dns */
@@ -330,6 +239,14 @@ static const struct conf_row root_rows[] = {
     {.name = "control", .type = CONF_TYPE_PATH, .restart = true,
      .at = offsetof(struct conf, control), .fallback = "/run/mailring/control.sock",
      .prose = "The socket through which the mailring command talks to the server."},
+    {.name = "submit", .type = CONF_TYPE_PATH, .restart = true, .at = offsetof(struct conf, submit),
+     .unset = "submit.sock beside the control socket",
+     .prose = "The socket through which programs on this machine send mail, by mailring send or its other "
+              "name sendmail. Every user may connect to it."},
+    {.name = "drop", .type = CONF_TYPE_PATH, .restart = true, .at = offsetof(struct conf, drop),
+     .fallback = "/var/spool/mailring-drop",
+     .prose = "The directory where such mail waits while the server does not run; the server makes it if it "
+              "is missing. Every user may put a message there, but neither list nor alter those of others."},
     {.name = "user", .type = CONF_TYPE_USER, .restart = true, .at = offsetof(struct conf, user),
      .unset = "stay as started",
      .prose = "The user to become once ports are bound, if started as root."},
@@ -341,12 +258,17 @@ static const struct conf_row root_rows[] = {
      .at = offsetof(struct conf, relay_from), .unset = "nobody",
      .prose = "Networks whose hosts may send mail to other domains, as 10.0.0.0/8, 2001:db8::/32 "
               "or a single address."},
+    {.name = "virtual_aliases", .type = CONF_TYPE_TABLE, .list = true,
+     .at = offsetof(struct conf, virtual_aliases), .unset = "none",
+     .prose = "Addresses, or @domain for all of a domain, that stand for others: a table in the format of "
+              "virtual(5), see ALIASES. It is asked before the aliases of a domain."},
     {.name = "mta_sts", .type = CONF_TYPE_BOOL, .at = offsetof(struct conf, mta_sts), .fallback = "yes",
      .prose = "Whether domains that we send mail to are asked for their MTA-STS policy (RFC 8461)."},
 };
 static const struct conf_section *const root_sections[] = {
-    &listener_section, &conf_section_tls, &conf_section_auth, &domain_section, &route_section,
-    &retry_section, &dns_section, &conf_section_tls_reports, &limits_section,
+    &listener_section, &conf_section_tls, &conf_section_auth, &conf_section_domain,
+    &conf_section_route, &conf_section_retry, &notices_section, &conf_section_verify, &dns_section,
+    &conf_section_tls_reports, &limits_section,
 };
 const struct conf_section conf_root = {
     ROWS(root_rows), .sections = root_sections, .section_count = ARRAY_LEN(root_sections),

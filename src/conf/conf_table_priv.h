@@ -31,6 +31,9 @@ enum conf_type {
     CONF_TYPE_MAILBOX,     /* struct slice: user@domain */
     CONF_TYPE_MECHANISM,   /* struct slice: name of a SASL mechanism, upper case */
     CONF_TYPE_FINGERPRINT, /* struct conf_fingerprint: sha256:HEX */
+    CONF_TYPE_TABLE,       /* const char *: "/path", "cdb:/path" or an entry */
+    CONF_TYPE_SENDER,      /* struct slice: an address, a domain or "<>", lower case */
+    CONF_TYPE_CHOICE,      /* struct slice: one of `words` */
     CONF_TYPE_LABEL,       /* titles, struct slice: the operator's own name for something */
     CONF_TYPE_PATTERN,     /* titles, struct slice: a domain, "*.domain" or "*", lower case */
     CONF_TYPE_COUNT_OF_TYPES
@@ -66,10 +69,15 @@ struct conf_section {
     size_t at;   /* in the outer section's struct: of the struct, or of a pointer to the array */
     size_t size; /* with title: of one element, which begins with the title as a struct slice */
     size_t count_at; /* with title: offset of the array's length */
+    bool repeats;    /* with title: several may have the same one */
 };
 
 extern const struct conf_section conf_root;
 /* Sections with tables in files of their own. */
+extern const struct conf_section conf_section_domain;
+extern const struct conf_section conf_section_route;
+extern const struct conf_section conf_section_retry;
+extern const struct conf_section conf_section_verify;
 extern const struct conf_section conf_section_tls;
 extern const struct conf_section conf_section_auth;
 extern const struct conf_section conf_section_tls_reports;
@@ -82,6 +90,10 @@ extern const struct conf_section conf_section_route_auth;
 #define SECOND ((uint64_t)1000)
 #define HOUR   (3600 * SECOND)
 #define DAY    (24 * HOUR)
+
+/* The shortest timeout. Nobody serves mail with it, but whoever tries how a timeout works should
+ * not have to wait. */
+#define TIMEOUT_MIN ((uint64_t)10)
 
 #define ROWS(table) .rows = (table), .row_count = ARRAY_LEN(table)
 

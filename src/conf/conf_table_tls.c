@@ -47,10 +47,10 @@ static const struct conf_row auth_rows[] = {
     {.name = "senders", .type = CONF_TYPE_PATH, .at = offsetof(struct conf_auth, senders),
      .unset = "users may send from their own name, if it is an address, and from what the file of users "
               "gives them",
-     .prose = "A file that says who else may send from which addresses, one a line: an address, "
-              "@domain for all addresses of a domain, or * for any; a space; and the users, "
-              "separated by commas. # begins a comment. It adds to what a user may do anyway. Upper and "
-              "lower case are the same, and who may use an address may use its subaddresses."},
+     .prose = "Who else may send from which addresses: a table (see TABLES) of an address, @domain for all "
+              "addresses of a domain, or * for any; a space; and the users, separated by commas. It adds to "
+              "what a user may do anyway. Upper and lower case are the same, and who may use an address may "
+              "use its subaddresses."},
     {.name = "dovecot", .type = CONF_TYPE_PATH, .at = offsetof(struct conf_auth, dovecot),
      .unset = "Dovecot is not asked",
      .prose = "The socket of Dovecot's authentication service for clients: Dovecot then decides who a "

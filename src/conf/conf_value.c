@@ -209,6 +209,13 @@ static bool parse_separators(const struct conf_row *row, struct slice text, stru
     return true;
 }
 
+void conf_value_none_of(const struct conf_row *row, struct buf *why)
+{
+    (void)buf_append_str(why, "is none of ");
+    for (unsigned i = 0; i < ARRAY_LEN(row->words) && row->words[i] != NULL; i++)
+        (void)buf_printf(why, "%s%s", i == 0 ? "" : ", ", row->words[i]);
+}
+
 static bool parse_word(const struct conf_row *row, struct slice text, struct arena *arena,
                        void *out, struct buf *why)
 {
@@ -219,9 +226,7 @@ static bool parse_word(const struct conf_row *row, struct slice text, struct are
             return true;
         }
     }
-    (void)buf_append_str(why, "is none of ");
-    for (unsigned i = 0; i < ARRAY_LEN(row->words) && row->words[i] != NULL; i++)
-        (void)buf_printf(why, "%s%s", i == 0 ? "" : ", ", row->words[i]);
+    conf_value_none_of(row, why);
     return false;
 }
 _Static_assert(sizeof(enum conf_role) == sizeof(unsigned), "parse_word() stores an unsigned");
@@ -258,6 +263,9 @@ const struct conf_type_info conf_types[CONF_TYPE_COUNT_OF_TYPES] = {
     [CONF_TYPE_MECHANISM] = {"mechanism", sizeof(struct slice), conf_parse_mechanism, NULL},
     [CONF_TYPE_FINGERPRINT] = {"fingerprint", sizeof(struct conf_fingerprint),
                                conf_parse_fingerprint, NULL},
+    [CONF_TYPE_TABLE] = {"table", sizeof(const char *), conf_parse_table, NULL},
+    [CONF_TYPE_SENDER] = {"sender", sizeof(struct slice), conf_parse_sender, NULL},
+    [CONF_TYPE_CHOICE] = {"word", sizeof(struct slice), conf_parse_choice, NULL},
     [CONF_TYPE_LABEL] = {"name", sizeof(struct slice), parse_label, NULL},
     [CONF_TYPE_PATTERN] = {"pattern", sizeof(struct slice), parse_pattern, NULL},
 };

@@ -26,6 +26,11 @@ extern const struct conf_type_info conf_types[CONF_TYPE_COUNT_OF_TYPES];
 struct slice conf_keep(struct arena *arena, struct slice text);
 struct slice conf_keep_lower(struct arena *arena, struct slice text);
 
+/* "is none of ", and the row's words. */
+void conf_value_none_of(const struct conf_row *row, struct buf *why);
+
+/* An address that a person would write: without quotes, ASCII. */
+bool conf_is_mailbox(struct slice text);
 /* A host or domain name (RFC 1123 2.1), and underscores, which some names have. */
 bool conf_is_name(struct slice text);
 
@@ -38,5 +43,8 @@ conf_value_parser conf_parse_url;
 conf_value_parser conf_parse_mailbox;
 conf_value_parser conf_parse_mechanism;
 conf_value_parser conf_parse_fingerprint;
+conf_value_parser conf_parse_table;
+conf_value_parser conf_parse_sender;
+conf_value_parser conf_parse_choice;
 
 #endif

@@ -60,20 +60,83 @@ bool conf_parse_url(const struct conf_row *row, struct slice text, struct arena 
     return true;
 }
 
+bool conf_is_mailbox(struct slice text)
+{
+    ptrdiff_t at = slice_find(text, '@');
+
+    return at > 0 && at <= 64 && is_printable(text, '!') && slice_find(text, '"') < 0
+           && slice_find(text, '<') < 0 && slice_find(text, '>') < 0
+           && conf_is_name(slice_of(text.data + at + 1, text.len - (size_t)at - 1));
+}
+
 /* Of our own making, so without the quotes and routes that a stranger's may have. */
 bool conf_parse_mailbox(const struct conf_row *row, struct slice text, struct arena *arena,
                         void *out, struct buf *why)
 {
-    ptrdiff_t at = slice_find(text, '@');
-
     (void)row;
-    if (at <= 0 || at > 64 || !is_printable(text, '!') || slice_find(text, '"') >= 0
-        || slice_find(text, '<') >= 0 || slice_find(text, '>') >= 0
-        || !conf_is_name(slice_of(text.data + at + 1, text.len - (size_t)at - 1))) {
+    if (!conf_is_mailbox(text)) {
         (void)buf_append_str(why, "is not an address like user@example.org");
         return false;
     }
     *(struct slice *)out = conf_keep(arena, text);
+    return true;
+}
+
+/* "@a.example" is another way to write "a.example". */
+bool conf_parse_sender(const struct conf_row *row, struct slice text, struct arena *arena,
+                       void *out, struct buf *why)
+{
+    (void)row;
+    if (text.len > 1 && text.data[0] == '@')
+        slice_advance(&text, 1);
+    if (!conf_is_mailbox(text) && !conf_is_name(text) && !slice_equal(text, SLICE_LITERAL("<>"))) {
+        (void)buf_append_str(why, "is none of USER@DOMAIN, DOMAIN, <>");
+        return false;
+    }
+    *(struct slice *)out = conf_keep_lower(arena, text);
+    return true;
+}
+
+bool conf_parse_choice(const struct conf_row *row, struct slice text, struct arena *arena,
+                       void *out, struct buf *why)
+{
+    (void)arena;
+    for (unsigned i = 0; i < ARRAY_LEN(row->words) && row->words[i] != NULL; i++) {
+        if (slice_equal(text, slice_str(row->words[i]))) {
+            *(struct slice *)out = slice_str(row->words[i]);
+            return true;
+        }
+    }
+    conf_value_none_of(row, why);
+    return false;
+}
+
+/* What has a slash in its first word is meant for a path, and one that begins elsewhere is a mistake. */
+static bool looks_like_path(struct slice text)
+{
+    for (size_t i = 0; i < text.len && text.data[i] != ' ' && text.data[i] != '\t'; i++)
+        if (text.data[i] == '/')
+            return true;
+    return false;
+}
+
+bool conf_parse_table(const struct conf_row *row, struct slice text, struct arena *arena, void *out,
+                      struct buf *why)
+{
+    struct slice path = slice_trim(text);
+    bool good = path.len > 0 && path.len <= 4095 && path.data[0] != '#';
+
+    (void)row;
+    for (size_t i = 0; i < path.len; i++)
+        good = good && (path.data[i] >= ' ' || path.data[i] == '\t') && path.data[i] != 127;
+    if (slice_equal(slice_head(path, 5), SLICE_LITERAL("cdb:/")))
+        slice_advance(&path, 4);
+    if (!good || (path.data[0] != '/' && looks_like_path(path))
+        || slice_equal(slice_head(path, 4), SLICE_LITERAL("cdb:"))) {
+        (void)buf_append_str(why, "is neither a path that begins with / nor an entry of a table");
+        return false;
+    }
+    *(const char **)out = (const char *)conf_keep(arena, slice_trim(text)).data;
     return true;
 }
 

@@ -27,11 +27,13 @@ static const struct {
     {GOOD "spol = /x\n", M ":2: unknown setting \"spol\"; did you mean \"spool\"?\n"},
     {GOOD "limits {\n  recipient = 3\n}\n",
      M ":3: unknown setting \"recipient\" in limits; did you mean \"recipients\"?\n"},
-    {GOOD "domain a.example {\n to = mx\n aliases = /etc/aliases\n}\n",
-     M ":4: unknown setting \"aliases\" in domain \"a.example\"\n"},
+    {GOOD "domain a.example {\n to = mx\n mailboxes = /etc/aliases\n}\n",
+     M ":4: unknown setting \"mailboxes\" in domain \"a.example\"\n"},
+    {GOOD "route a.example {\n form = b.example\n}\n",
+     M ":3: unknown setting \"form\" in route \"a.example\"; did you mean \"from\"?\n"},
     {GOOD "queue = 1G", M ":2: unknown setting \"queue\"; it belongs in limits\n"},
     {GOOD "timeout { data = 1m }",
-     M ":2: unknown setting \"timeout\"; it belongs in route or dns or limits\n"},
+     M ":2: unknown setting \"timeout\"; it belongs in route or callout or dns or limits\n"},
     {GOOD "domain a.example { to = mx spool = /x }", M
      ":2: unknown setting \"spool\" in domain \"a.example\"; it belongs in the top of the file\n"},
     {GOOD "tlss { certificate = {\"a\", \"b\"}\n key = k }\nfoo += {1,2}\nbar(1, 2)\n"
@@ -102,6 +104,63 @@ static const struct {
      M ":3: intervals is set twice, first at line 2\n"},
     {GOOD "route a.example { to = discard }\ndomain A.example { to = mx }",
      M ":2: to is set for a.example as a route and as a domain, at line 3\n"},
+
+    /* Routes by sender */
+    {GOOD "route \"*\" { from = {a.example, \"<>\"} }\nroute \"*\" { from = b.example }\n"
+          "route \"*\" {\n from = {c.example,\n A.Example} }\nroute \"*\" { from = \"<>\" }",
+     M ":6: route \"*\" from a.example stands twice, first at line 2\n" M
+       ":7: route \"*\" from <> stands twice, first at line 2\n"},
+    {GOOD "route B.example { from = a.example }\nroute b.example { }\nroute b.example { }",
+     M ":4: route \"b.example\" stands twice, first at line 3\n"},
+    {GOOD "route a.example { from = {\"b c\", \"a@b@c\", \"<a@b.example>\", \"*.b.example\"} }",
+     M ":2: from: \"b c\" is none of USER@DOMAIN, DOMAIN, <>\n" M
+       ":2: from: \"a@b@c\" is none of USER@DOMAIN, DOMAIN, <>\n" M
+       ":2: from: \"<a@b.example>\" is none of USER@DOMAIN, DOMAIN, <>\n" M
+       ":2: from: \"*.b.example\" is none of USER@DOMAIN, DOMAIN, <>\n"},
+    {GOOD "route a.example { family = ipv5 }",
+     M ":2: family: \"ipv5\" is none of any, prefer-ipv6, prefer-ipv4, ipv6, ipv4\n"},
+
+    /* The life of the queue, and notices */
+    {GOOD "retry { expire = 1d\n expire_bounces = 2d }",
+     M ":3: warning: expire_bounces is more than expire, which holds for notices too\n"},
+    {GOOD "route a.example { retry { expire = 1d\n expire_bounces = 2d } }",
+     M ":3: warning: expire_bounces is more than expire, which holds for notices too\n"},
+    {GOOD "retry { expire = 4h }", ""}, /* defaults give way quietly */
+    {GOOD "retry { expire = 4h\n warn_after = 4h }",
+     M ":3: warning: retry: warn_after is not less than expire, so nobody is told of a delay\n"},
+    {GOOD "route a.example { retry {\n expire = 1m } }", M
+     ":3: warning: retry: expire is less than the first of intervals, so nothing is tried twice\n"},
+    {GOOD "notices { postmaster = a@b.example copies = {failure, all} }",
+     M ":2: copies: \"all\" is none of failure, delay, double\n"},
+    {GOOD "notices { from = \"A <a@b.example>\" }",
+     M ":2: from: \"A <a@b.example>\" is not an address like user@example.org\n"},
+    {GOOD "notices {\n copies = failure }",
+     M ":3: warning: copies: postmaster is not set, so nobody gets them\n"},
+    {GOOD "domain a.example { to = mx catch_all = ann@b.example }", M
+     ":2: warning: catch_all: without recipients, any local part is one, and none is left for it\n"},
+    {GOOD "domain a.example { to = \"maildir:/m/%u\" callout = yes }",
+     M ":2: warning: callout: mail for a.example goes to no host that could be asked\n"},
+    {GOOD "control = /run/"
+          "01234567890123456789012345678901234567890123456789012345678901234567890123456789"
+          "/control.s",
+     ""},
+    {GOOD "control = /run/"
+          "0123456789012345678901234567890123456789012345678901234567890123456789012345678901"
+          "2345678901/control.s",
+     M ":2: submit: a socket's path has at most 107 characters\n"},
+    {"hostname = mx.example\nrelay_from = {\"10.0.0.0/8\",\n\"0.0.0.0/0\",\n\"::/0\"}",
+     M ":3: warning: relay_from: everybody may send mail to anybody through this server: an open "
+       "relay\n" M
+       ":4: warning: relay_from: everybody may send mail to anybody through this server: an open "
+       "relay\n"},
+
+    /* Tables */
+    {GOOD "virtual_aliases = {etc/virtual,\n\"cdb:virtual\",\n\"#x\"}", M
+     ":2: virtual_aliases: \"etc/virtual\" is neither a path that begins with / nor an entry of a "
+     "table\n" M
+     ":3: virtual_aliases: \"cdb:virtual\" is neither a path that begins with / nor an entry of a "
+     "table\n" M
+     ":4: virtual_aliases: \"#x\" is neither a path that begins with / nor an entry of a table\n"},
 
     /* TLS and authentication */
     {GOOD "listener x { address = \"[::1]:25\" relay_certificates = sha256:12 }",

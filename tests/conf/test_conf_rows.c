@@ -28,6 +28,8 @@ static void write_config(const struct rows_test *t, const struct conf_row *row, 
     /* Every word of a listener's role and tls is to be good. */
     if (top == NULL || strcmp(top->name, "tls") != 0)
         (void)buf_append_str(out, "tls { certificate = /c key = /k }\n");
+    if (top != NULL && strcmp(top->name, "retry") != 0)
+        (void)buf_append_str(out, "retry { expire = 365d }\n"); /* for all of expire_bounces */
     if (top == NULL || strcmp(top->name, "auth") != 0)
         (void)buf_append_str(out, "auth { users = /u }\n");
     for (unsigned i = 0; i < t->depth; i++) {
@@ -43,6 +45,8 @@ static void write_config(const struct rows_test *t, const struct conf_row *row, 
         }
     }
     (void)buf_printf(out, "%s = \"%.*s\"\n", row->name, SLICE_ARG(text));
+    if (strcmp(row->name, "expire_bounces") == 0)
+        (void)buf_append_str(out, "expire = 365d\n");
     for (unsigned i = 0; i < t->depth; i++)
         (void)buf_append_str(out, "}\n");
     (void)buf_append_byte(out, '\0');
@@ -264,6 +268,113 @@ START_TEST(listener_hides)
 }
 END_TEST
 
+START_TEST(default_life)
+{
+    const struct conf *c = load_good("hostname = mx.example  control = \"/run/x/c.sock\"\n"
+                                     "domain a.example { to = mx }");
+
+    ck_assert_uint_eq(c->retry.expire_bounces, 172800000);
+    ck_assert_uint_eq(c->retry.warn_after, 14400000);
+    ck_assert_slice(c->notices.from, "");
+    ck_assert_slice(c->notices.postmaster, "");
+    ck_assert_uint_eq(c->notices.copies.count, 1);
+    ck_assert_slice(c->notices.copies.items[0], "double");
+    ck_assert_ptr_null(c->notices.template_failure);
+    ck_assert_uint_eq(c->notices.return_size, 65536);
+    ck_assert(c->verify.recipient_domain);
+    ck_assert(!c->verify.sender_domain);
+    ck_assert_slice(c->verify.callout.sender, "");
+    ck_assert_uint_eq(c->verify.callout.timeout, 10000);
+    ck_assert_uint_eq(c->verify.callout.positive, 86400000);
+    ck_assert_uint_eq(c->verify.callout.negative, 3600000);
+    ck_assert(c->verify.callout.defer_unknown);
+    ck_assert_str_eq(c->submit, "/run/x/submit.sock");
+    ck_assert_str_eq(c->drop, "/var/spool/mailring-drop");
+    ck_assert(!c->domains[0].callout);
+    ck_assert_slice(c->domains[0].catch_all, "");
+    ck_assert_int_eq(c->routes[0].family, CONF_FAMILY_ANY);
+    ck_assert_uint_eq(c->routes[0].from.count, 0);
+    ck_assert_uint_eq(c->routes[0].retry.expire, c->retry.expire);
+    ck_assert_uint_eq(c->routes[0].retry.intervals.count, 5);
+}
+END_TEST
+
+/* What a route's retry leaves out is the outer one's; what it says counts, 0 too. */
+START_TEST(route_retry)
+{
+    const struct conf *c = load_good(
+        "hostname = mx.example  relay_from = \"::1\"\n"
+        "retry { intervals = {1m, 2m} expire = 3d expire_bounces = 1d warn_after = 5h\n"
+        "        jitter = 7 }\n"
+        "route a.example { }\n"
+        "route b.example { retry { intervals = 9m expire = 12h warn_after = 0 jitter = 0 } }\n"
+        "route c.example { retry { expire_bounces = 2d } }\n");
+    const struct conf_retry *r = &conf_route_find(c, SLICE_LITERAL("a.example"))->retry;
+
+    ck_assert_uint_eq(r->intervals.count, 2);
+    ck_assert_uint_eq(r->intervals.items[1], 120000);
+    ck_assert_uint_eq(r->expire, 259200000);
+    ck_assert_uint_eq(r->expire_bounces, 86400000);
+    ck_assert_uint_eq(r->warn_after, 18000000);
+    ck_assert_uint_eq(r->jitter, 7);
+    r = &conf_route_find(c, SLICE_LITERAL("b.example"))->retry;
+    ck_assert_uint_eq(r->intervals.count, 1);
+    ck_assert_uint_eq(r->intervals.items[0], 540000);
+    ck_assert_uint_eq(r->expire, 43200000);
+    ck_assert_uint_eq(r->expire_bounces, 43200000);
+    ck_assert_uint_eq(r->warn_after, 0);
+    ck_assert_uint_eq(r->jitter, 0);
+    r = &conf_route_find(c, SLICE_LITERAL("c.example"))->retry;
+    ck_assert_uint_eq(r->expire_bounces, 172800000);
+    ck_assert_uint_eq(conf_route_find(c, SLICE_LITERAL("x.example"))->retry.expire, 259200000);
+}
+END_TEST
+
+/* Routes of one pattern: sorted, those for some senders first, and none of those is found without one. */
+START_TEST(routes_by_sender)
+{
+    const struct conf *c =
+        load_good("hostname = mx.example  relay_from = \"::1\"\n"
+                  "route \"*\" { from = {News.example, \"Ann@A.example\"} family = ipv4 }\n"
+                  "route b.example { from = \"@c.example\" family = ipv6 }\n"
+                  "route b.example { family = prefer-ipv4 }\n"
+                  "route b.example { from = \"<>\" family = prefer-ipv6 }\n");
+
+    ck_assert_uint_eq(c->route_count, 5);
+    for (size_t i = 0; i < c->route_count; i++)
+        ck_assert_slice(c->routes[i].pattern, i < 2 ? "*" : "b.example");
+    ck_assert_uint_eq(c->routes[0].from.count, 2);
+    ck_assert_slice(c->routes[0].from.items[0], "news.example");
+    ck_assert_slice(c->routes[0].from.items[1], "ann@a.example");
+    ck_assert_uint_eq(c->routes[1].from.count, 0);
+    ck_assert_slice(c->routes[2].from.items[0], "<>");
+    ck_assert_slice(c->routes[3].from.items[0], "c.example");
+    ck_assert_uint_eq(c->routes[4].from.count, 0);
+    ck_assert_ptr_eq(conf_route_find(c, SLICE_LITERAL("b.example")), &c->routes[4]);
+    ck_assert_ptr_eq(conf_route_find(c, SLICE_LITERAL("c.example")), &c->routes[1]);
+    ck_assert_int_eq(c->routes[4].family, CONF_FAMILY_PREFER_IPV4);
+    ck_assert_int_eq(c->routes[1].family, CONF_FAMILY_ANY);
+}
+END_TEST
+
+/* The one for any sender is found among many. */
+START_TEST(many_routes_of_one_pattern)
+{
+    struct buf text = {0};
+
+    (void)buf_append_str(&text, "hostname = mx.example relay_from = \"::1\"\n");
+    for (int i = 0; i < 2000; i++)
+        (void)buf_printf(&text, "route \"*.b.example\" { from = s%d.example }\n", i);
+    (void)buf_append_str(&text, "route \"*.b.example\" { connections = 3 }\n");
+    (void)buf_append_byte(&text, '\0');
+    const struct conf *c = load_good((const char *)text.data);
+    buf_finish(&text);
+    ck_assert_uint_eq(c->route_count, 2002);
+    ck_assert_uint_eq(conf_route_find(c, SLICE_LITERAL("x.b.example"))->connections, 3);
+    ck_assert_slice(conf_route_find(c, SLICE_LITERAL("b.example"))->pattern, "*");
+}
+END_TEST
+
 START_TEST(listener_limits)
 {
     const struct conf *c = load_good("hostname = mx.example\nrelay_from = \"::1\"\n"
@@ -296,6 +407,10 @@ Suite *conf_rows_suite(void)
     tcase_add_test(tc, default_listener);
     tcase_add_test(tc, default_route);
     tcase_add_test(tc, listener_hides);
+    tcase_add_test(tc, default_life);
+    tcase_add_test(tc, route_retry);
+    tcase_add_test(tc, routes_by_sender);
+    tcase_add_test(tc, many_routes_of_one_pattern);
     tcase_add_test(tc, listener_limits);
     suite_add_tcase(suite, tc);
     return suite;
