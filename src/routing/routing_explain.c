@@ -54,3 +54,35 @@ void routing_explain(const struct conf *conf, const struct routing_way *way, str
         routing_destination(&way->to->items[i], out);
     }
 }
+
+bool routing_explain_alias(const struct conf *conf, struct slice address, struct buf *out)
+{
+    struct conf_targets targets;
+    struct slice local, domain;
+    struct routing_name name;
+    enum routing_match match = ROUTING_MATCH_EXACT;
+    enum routing_rule rule;
+
+    routing_split(address, &local, &domain);
+    if (!routing_name_of(conf, local, domain, &name))
+        return false;
+    rule = routing_rule_find(conf, &name, &targets, &match);
+    if (rule == ROUTING_RULE_NONE) {
+        if (name.ours == NULL || name.ours->catch_all.len == 0 || routing_has_recipient(&name))
+            return false;
+        (void)buf_printf(out, "catch_all of domain \"%.*s\"", SLICE_ARG(name.ours->name));
+        return true;
+    }
+    (void)buf_append_str(out, rule == ROUTING_RULE_VIRTUAL ? "virtual alias \"" : "alias \"");
+    switch (match) {
+    case ROUTING_MATCH_EXACT: (void)buf_append_slice(out, name.local); break;
+    case ROUTING_MATCH_USER: (void)buf_append_slice(out, name.user); break;
+    case ROUTING_MATCH_DOMAIN: break;
+    }
+    (void)buf_printf(out, "@%.*s\"", SLICE_ARG(name.domain));
+    if (targets.file != NULL && targets.line > 0)
+        (void)buf_printf(out, " (%s:%u)", targets.file, targets.line);
+    else if (targets.file != NULL)
+        (void)buf_printf(out, " (%s)", targets.file);
+    return true;
+}

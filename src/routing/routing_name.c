@@ -15,10 +15,12 @@ void routing_split(struct slice address, struct slice *local, struct slice *doma
     *domain = SLICE_NULL;
 }
 
-/* "ann" in quotes and ann without are one local part. Answers the length. */
+/* "ann" in quotes and ann without are one local part. But one that holds an '@' keeps its quotes: in a table it
+ * would look like another address. Answers the length. */
 static size_t append_local(struct slice local, uint8_t *out)
 {
-    bool quoted = local.len >= 2 && local.data[0] == '"' && local.data[local.len - 1] == '"';
+    bool quoted = local.len >= 2 && local.data[0] == '"' && local.data[local.len - 1] == '"'
+                  && slice_find(local, '@') < 0;
     size_t len = 0;
 
     if (quoted)
@@ -44,6 +46,7 @@ void routing_spell(struct slice local, struct slice domain, struct routing_name 
         out->bytes[len++] = routing_lower(domain.data[i]);
     out->whole = slice_of(out->bytes, len);
     out->ours = NULL;
+    out->spelled = local;
 }
 
 bool routing_name_of(const struct conf *conf, struct slice local, struct slice domain,

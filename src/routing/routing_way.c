@@ -132,7 +132,9 @@ const struct conf_route *routing_route(const struct conf *conf, struct slice sen
 void routing_find(const struct conf *conf, struct slice sender, struct slice recipient,
                   struct routing_way *out)
 {
+    const struct conf_destinations *own = NULL;
     struct slice local, domain;
+    struct routing_name name;
 
     routing_split(recipient, &local, &domain);
     *out = (struct routing_way){
@@ -140,5 +142,10 @@ void routing_find(const struct conf *conf, struct slice sender, struct slice rec
         .ours = conf_domain_find(conf, domain),
         .domain = domain,
     };
-    out->to = out->ours != NULL ? &out->ours->to : &out->route->to;
+    if (out->ours != NULL && routing_name_of(conf, local, domain, &name))
+        own = conf_domain_destination(out->ours, name.local);
+    if (own != NULL)
+        out->to = own;
+    else
+        out->to = out->ours != NULL ? &out->ours->to : &out->route->to;
 }
