@@ -29,14 +29,16 @@ struct conf_address {
     uint16_t port;
 };
 
-/* Where mail goes. Later: LMTP over TCP and over a socket in the file system. */
+/* Where mail goes. */
 enum conf_destination_kind {
-    CONF_TO_MX,      /* the MX hosts of the recipient's domain */
-    CONF_TO_SMTP,    /* `host` and `port`: the host's addresses, no MX lookup */
+    CONF_TO_MX,   /* the MX hosts of the recipient's domain */
+    CONF_TO_SMTP, /* `host` and `port`: the host's addresses, no MX lookup */
+    CONF_TO_LMTP, /* a mail store (RFC 2033): the same; or the socket at `path`, `host` is empty */
     CONF_TO_MAILDIR, /* `path`, in which %u is the local part, %d the domain, %% a percent sign */
     CONF_TO_DISCARD, /* accepted and dropped */
     CONF_TO_REJECT,  /* bounced, or refused in the session, with `text` */
 };
+enum { CONF_SOCKET_PATH_MAX = 107 }; /* sockaddr_un's, without the NUL */
 struct conf_destination {
     enum conf_destination_kind kind;
     struct slice host; /* a name in lower case, or an address without brackets */

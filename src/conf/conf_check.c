@@ -1,10 +1,10 @@
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base_assert.h"
 #include "base_mem.h"
 #include "conf_build_priv.h"
-
-enum { SOCKET_PATH_MAX = 107 }; /* sockaddr_un's, without the NUL */
 
 static bool same_address(const struct conf_address *a, const struct conf_address *b)
 {
@@ -69,6 +69,21 @@ static void check_listeners(struct conf_load *load)
     }
 }
 
+/* A socket may come with its server; where nobody will ever make one, a name is misspelt. */
+static void check_socket(struct conf_load *load, const struct conf_destination *to)
+{
+    const char *path = (const char *)to->path.data;
+    size_t len = (size_t)(strrchr(path, '/') - path);
+    char directory[CONF_SOCKET_PATH_MAX + 1];
+    struct stat st;
+
+    memcpy(directory, path, len);
+    directory[len] = '\0';
+    if (len > 0 && stat(directory, &st) < 0 && (errno == ENOENT || errno == ENOTDIR))
+        conf_warn(load, conf_place_of(load, to), "there is no directory %s for the socket",
+                  directory);
+}
+
 /* What a list of destinations may hold, and where it would go wrong. */
 static void check_destinations(struct conf_load *load, const struct conf_destinations *list)
 {
@@ -77,12 +92,15 @@ static void check_destinations(struct conf_load *load, const struct conf_destina
     for (size_t i = 0; i < list->count; i++) {
         const struct conf_destination *to = &list->items[i];
         struct conf_place here = conf_place_of(load, to);
-        bool is_host = to->kind == CONF_TO_MX || to->kind == CONF_TO_SMTP;
+        bool is_hop =
+            to->kind == CONF_TO_MX || to->kind == CONF_TO_SMTP || to->kind == CONF_TO_LMTP;
 
-        if (list->count > 1 && !is_host) {
-            conf_fail(load, here, "only mx and smtp:// can be one of several destinations");
+        if (list->count > 1 && !is_hop) {
+            conf_fail(load, here, "only mx, smtp:// and lmtp can be one of several destinations");
             return;
         }
+        if (to->kind == CONF_TO_LMTP && to->host.len == 0)
+            check_socket(load, to);
         if (to->kind == CONF_TO_SMTP && to->host_is_ip
             && listener_at(&load->box->conf, &(struct conf_address){to->ip, to->port}, &found))
             conf_warn(load, here, "this address is a listener of ours: mail would go in circles");
@@ -268,12 +286,12 @@ static void check_numbers(struct conf_load *load)
     const struct conf_retry *retry = &conf->retry;
     const struct conf_limits *limits = &conf->limits;
 
-    if (conf->control != NULL && strlen(conf->control) > SOCKET_PATH_MAX)
+    if (conf->control != NULL && strlen(conf->control) > CONF_SOCKET_PATH_MAX)
         conf_fail(load, conf_place_of(load, &conf->control),
-                  "control: a socket's path has at most %d characters", SOCKET_PATH_MAX);
-    else if (conf->submit != NULL && strlen(conf->submit) > SOCKET_PATH_MAX)
+                  "control: a socket's path has at most %d characters", CONF_SOCKET_PATH_MAX);
+    else if (conf->submit != NULL && strlen(conf->submit) > CONF_SOCKET_PATH_MAX)
         conf_fail(load, either(load, &conf->submit, &conf->control),
-                  "submit: a socket's path has at most %d characters", SOCKET_PATH_MAX);
+                  "submit: a socket's path has at most %d characters", CONF_SOCKET_PATH_MAX);
     if (load->error_count > 0)
         return; /* a number may be missing because it was bad */
     check_retry(load, retry);

@@ -57,10 +57,15 @@ static void check_listener(struct conf_load *load, const struct conf_listener *l
                   SLICE_ARG(listener->name));
 }
 
-static bool goes_to_smtp(const struct conf_destinations *to)
+static bool is_named(const struct conf_destination *to)
+{
+    return to->kind == CONF_TO_SMTP || (to->kind == CONF_TO_LMTP && to->host.len > 0);
+}
+
+static bool names_a_host(const struct conf_destinations *to)
 {
     for (size_t i = 0; i < to->count; i++)
-        if (to->items[i].kind == CONF_TO_SMTP)
+        if (is_named(&to->items[i]))
             return true;
     return false;
 }
@@ -68,7 +73,7 @@ static bool goes_to_smtp(const struct conf_destinations *to)
 static bool goes_to_an_address(const struct conf_destinations *to)
 {
     for (size_t i = 0; i < to->count; i++)
-        if (to->items[i].kind == CONF_TO_SMTP && to->items[i].host_is_ip)
+        if (is_named(&to->items[i]) && to->items[i].host_is_ip)
             return true;
     return false;
 }
@@ -84,7 +89,7 @@ static void check_route(struct conf_load *load, const struct conf_route *route)
 
     if (route->tls_implicit && route->tls == CONF_ROUTE_TLS_NONE)
         conf_fail(load, tls_here, "tls = none contradicts tls_implicit");
-    if (route->tls == CONF_ROUTE_TLS_MTA_STS && goes_to_smtp(&route->to))
+    if (route->tls == CONF_ROUTE_TLS_MTA_STS && names_a_host(&route->to))
         conf_fail(load, tls_here, "tls = mta-sts is for the MX of a domain, not for smtp://");
     if (route->tls == CONF_ROUTE_TLS_MTA_STS && !conf->mta_sts)
         conf_fail(load, tls_here, "tls = mta-sts contradicts mta_sts = no");
@@ -102,8 +107,9 @@ static void check_route(struct conf_load *load, const struct conf_route *route)
             conf_fail(load, place, "auth: user is not set");
         return;
     }
-    if (!goes_to_smtp(&route->to))
-        conf_fail(load, user_here, "auth: a login is for hosts that the route names by smtp://");
+    if (!names_a_host(&route->to))
+        conf_fail(load, user_here,
+                  "auth: a login is for hosts that the route names by smtp:// or lmtp://");
     if ((auth->password_file == NULL) == (auth->token_file == NULL))
         conf_fail(load, user_here, "auth: set one of password_file and token_file");
     else if (auth->mechanism != CONF_ROUTE_AUTH_AUTOMATIC
@@ -149,7 +155,7 @@ static void check_domain(struct conf_load *load, const struct conf_domain *domai
 {
     const struct conf_route *route = route_of(&load->box->conf, domain->name);
 
-    if (route != NULL && route->tls == CONF_ROUTE_TLS_MTA_STS && goes_to_smtp(&domain->to))
+    if (route != NULL && route->tls == CONF_ROUTE_TLS_MTA_STS && names_a_host(&domain->to))
         conf_fail(load, conf_place_of(load, &domain->to),
                   "domain \"%.*s\": tls = mta-sts of route \"%.*s\" holds for it, and is for the "
                   "MX of a domain, not for smtp://; give it a route of its own",

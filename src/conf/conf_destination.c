@@ -65,25 +65,58 @@ bool conf_parse_address(const struct conf_row *row, struct slice text, struct ar
 
 /* Destinations. Each kind has a row; `rest` is what follows its prefix. */
 
-static bool parse_smtp(struct slice rest, struct arena *arena, struct conf_destination *to,
-                       struct buf *why)
+static bool parse_host(struct slice rest, const char *scheme, uint16_t port, struct arena *arena,
+                       struct conf_destination *to, struct buf *why)
 {
     struct slice host;
     bool bracketed;
 
     if (!split_port(rest, &host, &bracketed, &to->port)) {
-        (void)buf_append_str(why, "is not like smtp://host, smtp://host:25 or smtp://[::1]:25");
+        (void)buf_printf(why, "is not like %s://host, %s://host:%u or %s://[::1]:%u", scheme,
+                         scheme, port, scheme, port);
         return false;
     }
     to->host_is_ip = ip_parse(host, &to->ip);
     if (bracketed ? !to->host_is_ip || ip_is_v4(&to->ip) : !to->host_is_ip && !conf_is_name(host)) {
-        (void)buf_append_str(why, bracketed ? "has no IPv6 address in its brackets"
-                                            : "has no host name or address behind smtp://");
+        if (bracketed)
+            (void)buf_append_str(why, "has no IPv6 address in its brackets");
+        else
+            (void)buf_printf(why, "has no host name or address behind %s://", scheme);
         return false;
     }
     to->host = conf_keep_lower(arena, host);
     if (to->port == 0)
-        to->port = 25;
+        to->port = port;
+    return true;
+}
+
+static bool parse_smtp(struct slice rest, struct arena *arena, struct conf_destination *to,
+                       struct buf *why)
+{
+    return parse_host(rest, "smtp", 25, arena, to, why);
+}
+
+static bool parse_lmtp(struct slice rest, struct arena *arena, struct conf_destination *to,
+                       struct buf *why)
+{
+    return parse_host(rest, "lmtp", 24, arena, to, why);
+}
+
+static bool parse_lmtp_unix(struct slice rest, struct arena *arena, struct conf_destination *to,
+                            struct buf *why)
+{
+    bool printable = true;
+
+    for (size_t i = 0; i < rest.len; i++)
+        printable = printable && rest.data[i] >= ' ' && rest.data[i] != 127;
+    if (rest.len == 0 || rest.data[0] != '/' || rest.len > CONF_SOCKET_PATH_MAX || !printable) {
+        (void)buf_printf(why,
+                         "has no path behind lmtp+unix: that begins with / and has at most %d "
+                         "octets",
+                         CONF_SOCKET_PATH_MAX);
+        return false;
+    }
+    to->path = conf_keep(arena, rest);
     return true;
 }
 
@@ -132,6 +165,8 @@ static const struct {
 } destination_table[] = {
     {"mx", CONF_TO_MX, NULL},
     {"smtp://", CONF_TO_SMTP, parse_smtp},
+    {"lmtp://", CONF_TO_LMTP, parse_lmtp},
+    {"lmtp+unix:", CONF_TO_LMTP, parse_lmtp_unix},
     {"maildir:", CONF_TO_MAILDIR, parse_maildir},
     {"discard", CONF_TO_DISCARD, NULL},
     {"reject:", CONF_TO_REJECT, parse_reject},
@@ -156,7 +191,7 @@ bool conf_parse_destination(const struct conf_row *row, struct slice text, struc
         return true;
     }
     if (buf_len(why) == 0)
-        (void)buf_append_str(why, "is none of mx, smtp://HOST[:PORT], maildir:/PATH, discard, "
-                                  "reject:TEXT");
+        (void)buf_append_str(why, "is none of mx, smtp://HOST[:PORT], lmtp://HOST[:PORT], "
+                                  "lmtp+unix:/PATH, maildir:/PATH, discard, reject:TEXT");
     return false;
 }

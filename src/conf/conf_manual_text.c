@@ -48,7 +48,7 @@ const struct conf_manual_part conf_manual_after[] = {
      .items =
          {
              {.text = "What \"to\" can be, in a domain and in a route. In a list there can be only "
-                      "mx and smtp://, tried in this order."},
+                      "mx, smtp:// and lmtp, tried in this order."},
              {.term = "mx",
               .text = "The MX hosts of the recipient's domain, or the domain's own addresses if it "
                       "has none (RFC 5321 5.1)."},
@@ -56,6 +56,16 @@ const struct conf_manual_part conf_manual_after[] = {
               .text =
                   "The addresses of a fixed host; its MX hosts do not matter. The port is 25 if "
                   "none is given. An IPv6 address stands in brackets: smtp://[2001:db8::1]:25."},
+             {.term = "lmtp://HOST[:PORT]",
+              .text =
+                  "A mail store that speaks LMTP (RFC 2033), Dovecot for one; the port is 24 if "
+                  "none is given. Each recipient has an outcome of his own. Addresses are passed "
+                  "on as they are, subaddress and case included. TLS, limits and timeouts are "
+                  "those of the route."},
+             {.term = "lmtp+unix:/PATH",
+              .text =
+                  "The same over a socket in the file system, always in the clear. While nobody "
+                  "listens there, the mail waits."},
              {.term = "maildir:/PATH",
               .text =
                   "A Maildir, which is made if it is missing. In the path, %u is the local part "

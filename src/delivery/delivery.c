@@ -57,6 +57,7 @@ void delivery_reload(struct delivery *d, const struct conf *conf, struct tls_con
     list_push_back(&d->terms, &terms->node);
     d->o.conf = conf;
     d->smtp_options = (struct smtp_client_options){.hostname = conf->hostname};
+    d->lmtp_options = (struct smtp_client_options){.hostname = conf->hostname, .lmtp = true};
     if (before != NULL && before->tasks == 0)
         terms_free(before);
     set_tls(d, client_tls);

@@ -7,7 +7,7 @@
  *
  * The order is that of RFC 5321 5.1: by preference; hosts of equal preference are shuffled with each
  * look-up. An address that has failed comes after all others for a while; within a round (see
- * delivery_site.c) it is not tried twice.
+ * delivery_site.c) it is not tried twice. (A socket in the file system has one address, which is nothing.)
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -64,7 +64,7 @@ static bool is_of_route(const struct delivery_addresses *a, const struct conf_ro
     for (size_t i = 0; i < route->to.count && !a->by_mx; i++) {
         const struct conf_destination *to = &route->to.items[i];
 
-        if (to->kind == CONF_TO_SMTP && to->port == a->port
+        if (to->kind == (a->lmtp ? CONF_TO_LMTP : CONF_TO_SMTP) && to->port == a->port
             && slice_equal_nocase(to->host, a->hosts[0].name))
             return true;
     }
@@ -86,8 +86,15 @@ void delivery_addresses_init(struct delivery_addresses *a, struct delivery *d, s
     a->policy = policy;
     ASSERT((policy != NULL) == (a->demand.policy != 0));
     a->by_mx = slice_equal(kind, SLICE_LITERAL("mx"));
+    a->on_socket = slice_equal(kind, SLICE_LITERAL("unix"));
+    a->lmtp = a->on_socket || slice_equal(kind, SLICE_LITERAL("lmtp"));
     a->port = 25;
-    if (a->by_mx) {
+    if (a->on_socket) {
+        add_host(a, 0, rest);
+        rest = SLICE_NULL;
+        a->port = 0;
+        a->hosts[0].is_ip = true; /* nothing is to be asked */
+    } else if (a->by_mx) {
         while (rest.len > 0) {
             struct slice word = next_word(&rest);
             ptrdiff_t colon = slice_find(word, ':');
@@ -104,6 +111,11 @@ void delivery_addresses_init(struct delivery_addresses *a, struct delivery *d, s
     a->hosts = mem_dup(hosts, a->host_count * sizeof(*hosts));
     for (uint32_t i = 0; i < a->host_count; i++)
         a->hosts[i].addresses = a;
+    if (a->on_socket) {
+        a->mode = CONF_ROUTE_TLS_NONE;
+        a->implicit = false;
+        return;
+    }
     a->login = route->auth.user.len > 0 && is_of_route(a, route);
     if (a->login)
         a->mode = route->tls; /* whose password it is decides, not who sends a message */
@@ -166,7 +178,9 @@ static void add_address(struct delivery_addresses *a, const struct delivery_host
 {
     const struct delivery_address *known = delivery_addresses_find(a, ip);
 
-    if (*count == DELIVERY_ADDRESSES_MAX || !is_usable(ip) || find_in(items, *count, ip) != NULL)
+    if (*count == DELIVERY_ADDRESSES_MAX || find_in(items, *count, ip) != NULL)
+        return;
+    if (!a->on_socket && !is_usable(ip))
         return;
     items[*count] = known != NULL ? *known : (struct delivery_address){.ip = *ip};
     items[*count].host = host->name;
@@ -182,10 +196,10 @@ static void rebuild(struct delivery_addresses *a)
 
     for (uint32_t h = 0; h < a->host_count; h++) {
         const struct delivery_host *host = &a->hosts[h];
-        struct ip_addr ip;
+        struct ip_addr ip = {{0}};
         if (!host->decided || host->plan == NULL)
             continue;
-        if (host->is_ip && ip_parse(host->name, &ip))
+        if (host->is_ip && (a->on_socket || ip_parse(host->name, &ip)))
             add_address(a, host, &ip, items, &count);
         if (!host->open || !host->answered || host->status != DNS_OK)
             continue;

@@ -78,7 +78,7 @@ struct delivery {
     uint32_t site_count;
     struct pool site_pool;
     struct pool connections;
-    struct smtp_client_options smtp_options;
+    struct smtp_client_options smtp_options, lmtp_options;
     struct delivery_tls_memory tls_memory;
 };
 
@@ -153,6 +153,8 @@ void delivery_mx_finish(struct delivery *d);
 
 /* A site is named by its key, from which its hosts can be read:
  *   "smtp <route> <demand> <host> <port>"                      addresses of one host
+ *   "lmtp <route> <demand> <host> <port>"                      the same, in LMTP
+ *   "unix <route> <demand> <path>"                             LMTP at a socket in the file system
  *   "mx <route> <demand> <preference>:<host> <preference>:..." sorted by preference, then host
  * <route> is the index of the conf_route whose limits hold, and which configuration's it is
  * (conf.generation), <demand> what is asked of TLS besides (delivery_tls_priv.h). */

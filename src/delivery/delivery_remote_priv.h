@@ -86,6 +86,8 @@ struct delivery_addresses {
     uint32_t open; /* answers that are still to come */
     uint16_t port;
     bool by_mx;
+    bool lmtp;
+    bool on_socket; /* the only host's name is the path; its one address says nothing */
     enum conf_route_tls mode;
     bool implicit;
     bool
@@ -301,6 +303,7 @@ const struct conf_route *delivery_site_route(const struct delivery_site *s);
 /* The task that is next, if one waits. */
 const struct delivery_task *delivery_site_waiting(const struct delivery_site *s);
 uint16_t delivery_site_port(const struct delivery_site *s);
+const struct delivery_addresses *delivery_site_addresses(const struct delivery_site *s);
 bool delivery_site_has_login(const struct delivery_site *s);
 /* Until somebody mends what is wrong every address would refuse us, and count it: no further one is tried,
  * and the site rests for longer. */

@@ -315,6 +315,11 @@ uint16_t delivery_site_port(const struct delivery_site *s)
     return s->addresses.port;
 }
 
+const struct delivery_addresses *delivery_site_addresses(const struct delivery_site *s)
+{
+    return &s->addresses;
+}
+
 bool delivery_site_has_login(const struct delivery_site *s)
 {
     return s->addresses.login;

@@ -16,6 +16,8 @@
  * What a task points at (its body in the origin's memory) may be in flight to the kernel, so a task ends
  * only when no send is under way and its reader is at rest, however its session has ended.
  */
+#include <stdio.h>
+
 #include "base_mem.h"
 #include "delivery_smtp_auth_priv.h"
 
@@ -206,6 +208,7 @@ static enum delivery_step step_securing(struct delivery_smtp *c)
 
 static enum delivery_step step_connecting(struct delivery_smtp *c)
 {
+    const struct delivery_addresses *to = delivery_site_addresses(c->site);
     struct delivery_reason why;
 
     if (c->cut || c->leaving) {
@@ -219,8 +222,9 @@ static enum delivery_step step_connecting(struct delivery_smtp *c)
     }
     if (!net_conn_is_open(&c->net))
         return DELIVERY_STEP_WAIT;
-    smtp_client_init(&c->smtp, &c->d->smtp_options, c->reply_text, sizeof(c->reply_text));
-    if (delivery_site_route(c->site)->tls_implicit)
+    smtp_client_init(&c->smtp, to->lmtp ? &c->d->lmtp_options : &c->d->smtp_options, c->reply_text,
+                     sizeof(c->reply_text));
+    if (to->implicit)
         secure(c);
     else
         enter(c, DELIVERY_SMTP_TALKING);
@@ -543,6 +547,16 @@ void delivery_smtp_discard(struct delivery_smtp *c)
 
 /* ---- from the site ------------------------------------------------------------------------ */
 
+static void socket_address(struct slice path, struct io_addr *out)
+{
+    char text[sizeof("unix:") + CONF_SOCKET_PATH_MAX];
+    bool ok;
+
+    (void)snprintf(text, sizeof(text), "unix:%.*s", SLICE_ARG(path));
+    ok = io_addr_parse(slice_str(text), out);
+    ASSERT(ok); /* conf has seen to it */
+}
+
 struct delivery_smtp *delivery_smtp_create(struct delivery_site *s, struct slice host,
                                            const struct ip_addr *ip, uint16_t port,
                                            struct delivery_plan *plan)
@@ -555,7 +569,10 @@ struct delivery_smtp *delivery_smtp_create(struct delivery_site *s, struct slice
     c->attempting = true;
     c->host = host;
     c->ip = *ip;
-    io_addr_from_ip(ip, port, &c->address);
+    if (delivery_site_addresses(s)->on_socket)
+        socket_address(host, &c->address);
+    else
+        io_addr_from_ip(ip, port, &c->address);
     delivery_smtp_tls_init(c, plan);
     list_init(&c->in_site);
     list_init(&c->in_idle);

@@ -14,6 +14,10 @@ void delivery_smtp_name(const struct delivery_smtp *c, char out[DELIVERY_REMOTE_
     uint16_t port = 0;
     struct ip_addr same;
 
+    if (delivery_site_addresses(c->site)->on_socket) {
+        (void)snprintf(out, DELIVERY_REMOTE_NAME, "lmtp+unix:%.*s", SLICE_ARG(c->host));
+        return;
+    }
     (void)io_addr_to_ip(&c->address, &same, &port);
     ip_format(&c->ip, ip);
     (void)snprintf(out, DELIVERY_REMOTE_NAME, "%.*s[%s]:%u", SLICE_ARG(c->host), ip,
@@ -105,8 +109,10 @@ void delivery_smtp_task_record(struct delivery_smtp *c)
     delivery_task_set(c->task, (uint32_t)c->smtp.rcpt_index, status, reply->code,
                       reply->enhanced[0] != 0 ? reply->enhanced : NULL, reply->text);
     if (status == DELIVERY_DONE) {
-        r->final = c->smtp.options->lmtp;
-        r->relayed = !r->final && (c->smtp.capabilities.extensions & SMTP_EXT_DSN) == 0;
+        bool dsn = (c->smtp.capabilities.extensions & SMTP_EXT_DSN) != 0;
+
+        r->final = c->smtp.options->lmtp && !dsn;
+        r->relayed = !c->smtp.options->lmtp && !dsn;
         c->taken++;
         delivery_site_worked(c->site);
     }
@@ -135,12 +141,18 @@ void delivery_smtp_task_settle(struct delivery_smtp *c)
     }
 }
 
+_Static_assert((int)SPOOL_NOTIFY_NEVER == (int)SMTP_NOTIFY_NEVER
+                   && (int)SPOOL_NOTIFY_SUCCESS == (int)SMTP_NOTIFY_SUCCESS
+                   && (int)SPOOL_NOTIFY_FAILURE == (int)SMTP_NOTIFY_FAILURE
+                   && (int)SPOOL_NOTIFY_DELAY == (int)SMTP_NOTIFY_DELAY,
+               "what is kept is what is said");
+
 /* A notification asks for it where it is to be had (RFC 8689 5); for others that has been seen to. */
 static bool require_tls(const struct delivery_smtp *c, const struct delivery_task *t)
 {
     if ((t->flags & SPOOL_REQUIRE_TLS) == 0)
         return false;
-    return t->sender.len > 0
+    return delivery_demand_of(t).require
            || (c->smtp.tls_active && (c->smtp.capabilities.extensions & SMTP_EXT_REQUIRETLS) != 0);
 }
 
@@ -159,10 +171,16 @@ void delivery_smtp_task_begin(struct delivery_smtp *c, struct delivery_task *t)
         .size = t->size,
         .body_8bit = (t->flags & SPOOL_HAS_8BIT) != 0,
         .require_tls = require_tls(c, t),
+        .envid = t->envid,
+        .ret = (enum smtp_ret)t->ret,
     };
     for (uint32_t i = 0; i < t->recipient_count; i++) {
         ASSERT(t->recipients[i].status == DELIVERY_PENDING);
-        c->transaction.rcpts[i] = (struct smtp_client_rcpt){.address = t->recipients[i].address};
+        c->transaction.rcpts[i] = (struct smtp_client_rcpt){
+            .address = t->recipients[i].address,
+            .orcpt = t->recipients[i].orcpt,
+            .notify = t->recipients[i].notify,
+        };
     }
     c->d->counters.attempts++;
     if (c->messages > 0)

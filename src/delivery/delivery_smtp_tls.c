@@ -29,7 +29,7 @@ static uint64_t now_of(const struct delivery_smtp *c)
 
 static bool is_implicit(const struct delivery_smtp *c)
 {
-    return delivery_site_route(c->site)->tls_implicit;
+    return delivery_site_addresses(c->site)->implicit;
 }
 
 static bool plain_is_fine(const struct delivery_smtp *c)

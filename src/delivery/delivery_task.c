@@ -122,18 +122,28 @@ void delivery_task_route(const struct delivery_task *t, struct buf *out)
     (void)buf_append_byte(out, ' ');
 }
 
+static const char *kind_word(const struct conf_destination *to)
+{
+    if (to->kind == CONF_TO_SMTP)
+        return "smtp ";
+    return to->host.len > 0 ? "lmtp " : "unix ";
+}
+
 /* The site of a host needs no lookup. (An MX site's key is made where the domain's MX was asked.) */
-static void name_smtp_site(struct delivery_task *t)
+static void name_host_site(struct delivery_task *t)
 {
     const struct conf_destination *to = &t->to[t->to_next];
     struct delivery_demand demand = delivery_demand_of(t);
     struct buf key;
 
     buf_init(&key, 0);
-    (void)buf_append_str(&key, "smtp ");
+    (void)buf_append_str(&key, kind_word(to));
     delivery_task_route(t, &key);
     delivery_demand_word(&demand, &key);
-    (void)buf_printf(&key, " %.*s %u", SLICE_ARG(to->host), (unsigned)to->port);
+    if (to->host.len > 0)
+        (void)buf_printf(&key, " %.*s %u", SLICE_ARG(to->host), (unsigned)to->port);
+    else
+        (void)buf_printf(&key, " %.*s", SLICE_ARG(to->path));
     mem_free((void *)(uintptr_t)t->site.data);
     t->site = slice_of(mem_dup(key.data + key.head, buf_len(&key)), buf_len(&key));
     t->resolved = true;
@@ -147,7 +157,8 @@ void delivery_task_submit(struct delivery *d, struct delivery_task *t)
     switch (to->kind) {
     case CONF_TO_MX: task_send(d, t, owner_of(d, t->resolved ? t->site : t->domain)); return;
     case CONF_TO_SMTP:
-        name_smtp_site(t);
+    case CONF_TO_LMTP:
+        name_host_site(t);
         task_send(d, t, owner_of(d, t->site));
         return;
     case CONF_TO_MAILDIR:
@@ -171,15 +182,27 @@ static void receive_at_origin(struct delivery *d, struct delivery_task *t)
         break;
     case CONF_TO_REJECT: delivery_task_set_all(t, DELIVERY_FAILED, 550, rejected, to->text); break;
     case CONF_TO_MX:
-    case CONF_TO_SMTP: UNREACHABLE();
+    case CONF_TO_SMTP:
+    case CONF_TO_LMTP: UNREACHABLE();
     }
     delivery_task_finish(d, t);
 }
 
+static bool is_remote(const struct delivery_task *t)
+{
+    switch (t->to[t->to_next].kind) {
+    case CONF_TO_MX:
+    case CONF_TO_SMTP:
+    case CONF_TO_LMTP: return true;
+    case CONF_TO_MAILDIR:
+    case CONF_TO_DISCARD:
+    case CONF_TO_REJECT: return false;
+    }
+    UNREACHABLE();
+}
+
 void delivery_receive(struct delivery *d, struct delivery_task *t)
 {
-    enum conf_destination_kind kind = t->to[t->to_next].kind;
-
     if (t->returning) {
         ASSERT(t->origin == d->o.shard);
         delivery_outcome(d, t);
@@ -191,7 +214,7 @@ void delivery_receive(struct delivery *d, struct delivery_task *t)
     } else if (t->conf->generation < d->o.conf->generation) {
         /* Its origin is about to know, too. (One that is ahead of us brings its configuration along.) */
         delivery_task_postpone(d, t, 0, SLICE_LITERAL("the configuration has changed"));
-    } else if (kind != CONF_TO_MX && kind != CONF_TO_SMTP) {
+    } else if (!is_remote(t)) {
         receive_at_origin(d, t);
     } else if (!t->resolved) {
         delivery_mx(d, t);

@@ -50,6 +50,19 @@ struct delivery_demand delivery_demand_parse(struct slice word)
     return demand;
 }
 
+/* Over a socket, or from this machine to itself: nobody is on the way. */
+static bool stays_here(const struct conf_destination *to)
+{
+    static const uint8_t local[16] = {[15] = 1};
+    const uint8_t *ip = to->ip.bytes;
+
+    if (to->kind != CONF_TO_LMTP || to->host.len == 0)
+        return to->kind == CONF_TO_LMTP;
+    if (!to->host_is_ip)
+        return slice_equal(to->host, SLICE_LITERAL("localhost"));
+    return ip_is_v4(&to->ip) ? ip[12] == 127 : memcmp(ip, local, sizeof(local)) == 0;
+}
+
 /* REQUIRETLS holds against TLS-Required: No (RFC 8689 3). A notification with REQUIRETLS goes to hosts
  * that do not know it too, or nobody would ever see it (RFC 8689 5). */
 struct delivery_demand delivery_demand_of(const struct delivery_task *t)
@@ -59,6 +72,8 @@ struct delivery_demand delivery_demand_of(const struct delivery_task *t)
         .ignore = (t->flags & (SPOOL_TLS_OPTIONAL | SPOOL_REQUIRE_TLS)) == SPOOL_TLS_OPTIONAL,
     };
 
+    if (stays_here(&t->to[t->to_next]))
+        return (struct delivery_demand){.require = false};
     return demand;
 }
 

@@ -37,7 +37,8 @@ static bool dane_applies(const struct delivery_host *host)
 {
     const struct delivery_addresses *a = host->addresses;
 
-    return (a->mode == CONF_ROUTE_TLS_AUTO || a->mode == CONF_ROUTE_TLS_DANE)
+    /* RFC 7672 is about SMTP. */
+    return ((a->mode == CONF_ROUTE_TLS_AUTO && !a->lmtp) || a->mode == CONF_ROUTE_TLS_DANE)
            && (a->demand.secure || !a->by_mx) && !host->is_ip && host->status == DNS_OK;
 }
 

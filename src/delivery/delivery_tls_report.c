@@ -47,6 +47,7 @@ static bool is_of_interest(const struct delivery *d, const struct delivery_site 
                            const struct delivery_task *t)
 {
     return d->o.account != NULL && t != NULL && (t->flags & SPOOL_IS_REPORT) == 0
+           && !s->addresses.lmtp
            && (s->route->tls == CONF_ROUTE_TLS_AUTO || s->route->tls == CONF_ROUTE_TLS_DANE
                || s->route->tls == CONF_ROUTE_TLS_MTA_STS);
 }

@@ -18,6 +18,13 @@ void routing_destination(const struct conf_destination *to, struct buf *out)
         (void)buf_append_str(out, "smtp://");
         append_host(to, out);
         return;
+    case CONF_TO_LMTP:
+        (void)buf_append_str(out, to->host.len > 0 ? "lmtp://" : "lmtp+unix:");
+        if (to->host.len > 0)
+            append_host(to, out);
+        else
+            (void)buf_append_slice(out, to->path);
+        return;
     case CONF_TO_MAILDIR:
         (void)buf_append_str(out, "maildir:");
         (void)buf_append_slice(out, to->path);

@@ -230,13 +230,24 @@ static const struct {
      "route a.example { to = \"smtp://b.example\" auth { user = u password_file = /nowhere/p } }",
      M ":2: password_file: cannot read /nowhere/p: No such file or directory\n"},
     {GOOD "route a.example { auth { user = u token_file = /nowhere/t } }", M
-     ":2: auth: a login is for hosts that the route names by smtp://\n" M
+     ":2: auth: a login is for hosts that the route names by smtp:// or lmtp://\n" M
      ":2: warning: token_file: /nowhere/t: No such file or directory; until that changes, mail of this route waits\n"},
 
     {GOOD "route a.example { to = {mx,\n discard} }",
-     M ":3: only mx and smtp:// can be one of several destinations\n"},
+     M ":3: only mx, smtp:// and lmtp can be one of several destinations\n"},
     {GOOD "domain a.example { to = \"maildir:/var/mail/%d/%%u\" }",
      M ":2: warning: without %u in the path, all recipients share one mailbox\n"},
+    {GOOD "route a.example { tls = verify to = \"lmtp://192.0.2.1\" }",
+     M ":2: tls = verify needs the host's name: certificates are not for addresses\n"},
+    {GOOD "route a.example { to = {\"lmtp+unix:/run/x\", discard} }",
+     M ":2: only mx, smtp:// and lmtp can be one of several destinations\n"},
+    {GOOD
+     "route a.example { to = {\"lmtp+unix:/run/lmtp\", \"lmtp://b.example\", \"smtp://c.example\"} }",
+     ""},
+    {GOOD "route a.example { to = \"lmtp+unix:/nowhere/at all/lmtp\" }",
+     M ":2: warning: there is no directory /nowhere/at all for the socket\n"},
+    {GOOD "route a.example { to = \"lmtp+unix:lmtp\" }", M
+     ":2: to: \"lmtp+unix:lmtp\" has no path behind lmtp+unix: that begins with / and has at most 107 octets\n"},
     {GOOD "listener a { address = \"127.0.0.1:25\" }\nroute x.example { to = smtp://127.0.0.1 }",
      M ":3: warning: this address is a listener of ours: mail would go in circles\n"},
     {GOOD "retry { intervals = {5m} expire = 4m }", M

@@ -81,6 +81,8 @@ START_TEST(parse_addresses)
 }
 END_TEST
 
+#define P50 "12345678901234567890123456789012345678901234567890"
+
 static const struct {
     const char *text;
     const char *normal; /* kind, then what belongs to it; NULL: bad */
@@ -125,13 +127,24 @@ static const struct {
     {"reject:", NULL},
     {"reject:a\r\nb", NULL},
     {"reject:\xC3\xA4", NULL},
-    {"lmtp://127.0.0.1:24", NULL},
-    {"lmtp+unix:/run/lmtp", NULL},
+    {"lmtp://127.0.0.1", "lmtp 127.0.0.1 24 ip"},
+    {"lmtp://Store.example:2424", "lmtp store.example 2424"},
+    {"lmtp://[::1]:24", "lmtp ::1 24 ip"},
+    {"lmtp+unix:/run/dovecot/lmtp", "lmtp /run/dovecot/lmtp"},
+    {"lmtp+unix:/a path", "lmtp /a path"},
+    {"lmtp+unix:/" P50 P50 "123456", "lmtp /" P50 P50 "123456"},
+    {"lmtp+unix:/" P50 P50 "1234567", NULL},
+    {"lmtp+unix:run", NULL},
+    {"lmtp+unix:", NULL},
+    {"lmtp+unix:/a\nb", NULL},
+    {"lmtp:/run/lmtp", NULL},
+    {"lmtp://", NULL},
+    {"lmtp://a:0", NULL},
 };
 
 START_TEST(parse_destinations)
 {
-    static const char *const kinds[] = {"mx", "smtp", "maildir", "discard", "reject"};
+    static const char *const kinds[] = {"mx", "smtp", "lmtp", "maildir", "discard", "reject"};
     struct conf_destination to;
     struct buf text = {0};
 
@@ -141,7 +154,9 @@ START_TEST(parse_destinations)
     if (destinations[_i].normal == NULL)
         return;
     (void)buf_append_str(&text, kinds[to.kind]);
-    if (to.kind == CONF_TO_SMTP)
+    if (to.kind == CONF_TO_LMTP && to.host.len == 0)
+        (void)buf_printf(&text, " %s", (const char *)to.path.data);
+    else if (to.kind == CONF_TO_SMTP || to.kind == CONF_TO_LMTP)
         (void)buf_printf(&text, " %s %u%s", (const char *)to.host.data, to.port,
                          to.host_is_ip ? " ip" : "");
     if (to.kind == CONF_TO_MAILDIR)

@@ -26,7 +26,8 @@ struct peer_session {
     bool asked;  /* STARTTLS */
     bool secured;
     unsigned messages;
-    unsigned taken; /* recipients of this transaction */
+    unsigned taken;      /* recipients of this transaction */
+    char outcomes[8][4]; /* theirs, in LMTP; empty: the usual */
     struct smtp_dot dot;
 };
 
@@ -54,6 +55,8 @@ static const char *reply_at(const struct peer_session *s, enum peer_stage stage)
         return "250-peer.example\r\n250-STARTTLS\r\n250-PIPELINING\r\n250 8BITMIME";
     if (stage == PEER_TLS_EHLO && text == NULL && script->require_tls)
         return "250-peer.example\r\n250-REQUIRETLS\r\n250 8BITMIME";
+    if (stage == PEER_EHLO && text == NULL && script->dsn)
+        return "250-peer.example\r\n250-PIPELINING\r\n250-DSN\r\n250 8BITMIME";
     if (stage == PEER_EHLO && text == NULL && script->no_pipelining)
         return "250-peer.example\r\n250 8BITMIME";
     if (stage == PEER_MAIL && text == NULL && script->mechanisms != NULL && !s->logged_in)
@@ -211,13 +214,19 @@ static void take_auth(struct peer_session *s, struct slice line)
 static void take_rcpt(struct peer_session *s, struct slice line)
 {
     char code[64];
+    bool later = s->peer->script.lmtp && line.len > 16 && memcmp(line.data + 9, "dot", 3) == 0;
 
+    (void)snprintf(s->peer->rcpt_line, sizeof(s->peer->rcpt_line), "%.*s", SLICE_ARG(line));
     if (line.len > 12 && line.data[9] >= '4' && line.data[9] <= '5') {
         (void)snprintf(code, sizeof(code), "%.3s no", (const char *)line.data + 9);
         say(s, code);
         return;
     }
-    s->taken += reply_at(s, PEER_RCPT)[0] == '2';
+    if (reply_at(s, PEER_RCPT)[0] == '2') {
+        ck_assert_uint_lt(s->taken, ARRAY_LEN(s->outcomes));
+        (void)snprintf(s->outcomes[s->taken++], 4, "%.3s",
+                       later ? (const char *)line.data + 12 : "");
+    }
     say(s, reply_at(s, PEER_RCPT));
 }
 
@@ -265,6 +274,7 @@ static bool play_trick(struct peer_session *s)
 static void take_mail(struct peer_session *s, struct slice line)
 {
     s->peer->mails++;
+    (void)snprintf(s->peer->mail_line, sizeof(s->peer->mail_line), "%.*s", SLICE_ARG(line));
     s->peer->mails_tls += s->secured;
     s->peer->mails_require += memmem(line.data, line.len, " REQUIRETLS", 11) != NULL;
     s->taken = 0;
@@ -275,7 +285,7 @@ static void take_line(struct peer_session *s, struct slice line)
 {
     if (s->in_auth) {
         auth_respond(s, line);
-    } else if (slice_starts_nocase(line, SLICE_LITERAL("EHLO "))) {
+    } else if (slice_starts_nocase(line, slice_str(s->peer->script.lmtp ? "LHLO " : "EHLO "))) {
         say_ehlo(s);
     } else if (slice_starts_nocase(line, SLICE_LITERAL("AUTH "))) {
         take_auth(s, line);
@@ -307,6 +317,21 @@ static void take_line(struct peer_session *s, struct slice line)
     }
 }
 
+/* In LMTP each recipient has his own (RFC 2033 4.2). */
+static void say_outcomes(struct peer_session *s)
+{
+    const char *usual_one =
+        s->peer->script.trick == PEER_CUTS_DOT ? PEER_RESET : reply_at(s, PEER_DOT);
+    unsigned count = s->peer->script.lmtp ? s->taken : 1;
+
+    for (unsigned i = 0; i < count && !s->silent; i++) {
+        char text[64];
+
+        (void)snprintf(text, sizeof(text), "%s outcome %u", s->outcomes[i], i);
+        say(s, s->peer->script.lmtp && s->outcomes[i][0] != '\0' ? text : usual_one);
+    }
+}
+
 /* False: more is needed. */
 static bool take_body(struct peer_session *s)
 {
@@ -327,7 +352,7 @@ static bool take_body(struct peer_session *s)
     if (result == SMTP_DOT_END) {
         s->in_body = false;
         s->peer->dots++;
-        say(s, s->peer->script.trick == PEER_CUTS_DOT ? PEER_RESET : reply_at(s, PEER_DOT));
+        say_outcomes(s);
         s->messages++;
         if (s->messages > s->peer->transactions_peak)
             s->peer->transactions_peak = s->messages;
@@ -452,8 +477,12 @@ void peer_open(struct peer *p, struct sim *sim, struct sim_machine *machine, con
         return;
     p->io = sim_io_create(p->machine, 0);
     wheel_init(&p->wheel, io_now_ms(p->io));
-    ck_assert(ip_parse(slice_str(ip), &parsed));
-    io_addr_from_ip(&parsed, port, &addr);
+    if (strncmp(ip, "unix:", 5) == 0) {
+        ck_assert(io_addr_parse(slice_str(ip), &addr));
+    } else {
+        ck_assert(ip_parse(slice_str(ip), &parsed));
+        io_addr_from_ip(&parsed, port, &addr);
+    }
     fd = io_listen(p->io, &addr, 0, backlog);
     ck_assert_int_ge(fd, 0);
     p->listener.fd = fd;

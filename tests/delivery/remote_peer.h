@@ -38,13 +38,16 @@ enum peer_trick {
     PEER_CUTS_DOT, /* with the reply to the final dot due, without close_notify */
 };
 
-/* Zeroed: takes everything. An address that begins with a code ("550-x@...") gets this code at RCPT. */
+/* Zeroed: takes everything. An address that begins with a code ("550-x@...") gets this code at RCPT, one that
+ * begins with "dot" ("dot452-x@...") behind the final dot, where the peer speaks LMTP. */
 struct peer_script {
     const char *at[PEER_STAGE_COUNT]; /* NULL: the usual reply */
     unsigned good_sessions;           /* so many begin well before `at` holds */
     unsigned good_messages;           /* and so many messages of a session */
     unsigned sessions_max;            /* more at a time: 421; 0: any */
     bool no_pipelining;
+    bool lmtp;
+    bool dsn;          /* DSN is offered */
     bool deaf;         /* reads nothing of the body; with `early` nothing after that */
     const char *early; /* said when the body begins */
     uint64_t greet_after_ms;
@@ -76,10 +79,11 @@ struct peer {
     unsigned starttls, secured, resumed;          /* asked for; handshakes that went well */
     unsigned mails_tls, mails_require;            /* of mails: under TLS; with REQUIRETLS */
     char sni[256];                                /* of the last handshake */
+    char mail_line[1024], rcpt_line[1024];        /* the last of each */
     struct buf body;                              /* of the last message, decoded */
 };
 
-/* On a machine of its own, or on the one given. `backlog` 0: nobody answers there at all. */
+/* On a machine of its own, or on the one given; `ip` may be "unix:/path" there. `backlog` 0: nobody answers there at all. */
 void peer_open(struct peer *p, struct sim *sim, struct sim_machine *machine, const char *ip,
                uint16_t port, int backlog);
 /* One that answered nothing begins to. */

@@ -25,6 +25,8 @@ static void home(struct world *w, struct delivery_task *t)
     for (uint32_t i = 0; i < t->recipient_count && i < WORLD_RCPTS; i++) {
         r->status[i] = t->recipients[i].status;
         r->code[i] = t->recipients[i].code;
+        r->final[i] = t->recipients[i].final;
+        r->relayed[i] = t->recipients[i].relayed;
         memcpy(r->enhanced[i], t->recipients[i].enhanced, sizeof(r->enhanced[i]));
     }
     w->done++;
@@ -321,7 +323,8 @@ void world_power_cut(struct world *w)
 static struct peer *add_peer(struct world *w, const char *ip, uint16_t port, int backlog)
 {
     struct peer *p = &w->peers[w->peer_count++];
-    bool is_here = strncmp(ip, "127.", 4) == 0 || strcmp(ip, "10.0.0.1") == 0;
+    bool is_here =
+        strncmp(ip, "unix:", 5) == 0 || strncmp(ip, "127.", 4) == 0 || strcmp(ip, "10.0.0.1") == 0;
 
     ck_assert_uint_le(w->peer_count, WORLD_PEERS);
     w->peers_here += is_here;
@@ -426,7 +429,12 @@ static void parse_to(const char *text, struct conf_destination *out)
     if (strcmp(text, "mx") == 0)
         return;
     ck_assert_ptr_nonnull(colon);
-    out->kind = CONF_TO_SMTP;
+    out->kind = strncmp(text, "lmtp", 4) == 0 ? CONF_TO_LMTP : CONF_TO_SMTP;
+    if (strncmp(text, "lmtp+unix:", 10) == 0) {
+        out->path = slice_str(text + 10);
+        return;
+    }
+    text += out->kind == CONF_TO_LMTP ? strlen("lmtp://") : 0;
     out->host = slice_of(text, (size_t)(colon - text));
     out->host_is_ip = ip_parse(out->host, &out->ip);
     out->port = (uint16_t)strtoul(colon + 1, NULL, 10);
@@ -470,6 +478,12 @@ uint32_t world_send_to(struct world *w, const char *const *to, const char *const
     t->conf = w->origin_conf;
     t->route = &t->conf->routes[0];
     t->to = r->to;
+    t->envid = w->envid;
+    t->ret = w->ret;
+    for (uint32_t i = 0; i < t->recipient_count; i++) {
+        t->recipients[i].orcpt = w->orcpt;
+        t->recipients[i].notify = w->notify;
+    }
     delivery_task_submit(w->d, t);
     return w->sent - 1;
 }

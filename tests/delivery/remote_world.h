@@ -17,6 +17,7 @@ struct world_result {
     bool done;
     uint32_t count;
     uint8_t status[WORLD_RCPTS];
+    bool final[WORLD_RCPTS], relayed[WORLD_RCPTS];
     uint16_t code[WORLD_RCPTS];
     uint16_t enhanced[WORLD_RCPTS][3];
     char text[DELIVERY_TEXT_MAX + 1]; /* of the first recipient */
@@ -48,6 +49,9 @@ struct world {
     struct slice body;
     struct world_result *results;
     uint32_t sent, done;
+    /* What is said with messages sent from now on. */
+    struct slice envid, orcpt;
+    uint8_t ret, notify;
     uint16_t flags; /* of messages sent from now on, besides what is true of their body */
 
     struct tls_context *client;
@@ -68,7 +72,8 @@ void world_use_sts(struct world *w);
 void world_close(struct world *w);
 void world_power_cut(struct world *w); /* instead */
 
-struct peer *world_peer(struct world *w, const char *ip, uint16_t port);      /* 127.0.0.1: here */
+/* 127.0.0.1 and "unix:/path": here. */
+struct peer *world_peer(struct world *w, const char *ip, uint16_t port);
 struct peer *world_dead_peer(struct world *w, const char *ip, uint16_t port); /* answers nothing */
 /* A host with nothing on it: connections are refused. */
 void world_no_peer(struct world *w, const char *ip);
@@ -79,7 +84,8 @@ void world_set_body(struct world *w, struct slice body);
 /* On our machine. */
 void world_write_file(struct world *w, const char *path, const char *text, uint32_t mode);
 
-/* To the destinations given (NULL-terminated: "mx", "10.0.1.1:25" or "host:25"), to the recipients
+/* To the destinations given (NULL-terminated: "mx", "10.0.1.1:25" or "host:25", "lmtp://10.0.1.1:24",
+ * "lmtp+unix:/path"), to the recipients
  * (NULL-terminated, domain the same). Answers the index of the result. */
 uint32_t world_send_to(struct world *w, const char *const *to, const char *const *recipients);
 uint32_t world_send(struct world *w, const char *to); /* one recipient: user@example.org */

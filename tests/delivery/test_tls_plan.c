@@ -59,7 +59,9 @@ START_TEST(test_messages)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct delivery_task t = {.flags = rows[i].flags, .sender = slice_str(rows[i].sender)};
+        const struct conf_destination mx = {.kind = CONF_TO_MX};
+        struct delivery_task t = {
+            .flags = rows[i].flags, .sender = slice_str(rows[i].sender), .to = &mx, .to_count = 1};
         struct conf_route route = {.tls = rows[i].route};
         struct delivery_demand demand = delivery_demand_of(&t);
         ck_assert_msg(demand.require == rows[i].require && demand.ignore == rows[i].ignore,
