@@ -122,6 +122,9 @@ struct delivery_options {
     struct sts *sts;                     /* NULL: no MTA-STS */
     struct work_door *compute, *patient; /* see shard_group */
     unsigned shard, shards;
+    /* Those of this machine, which stay: a listener at 0.0.0.0 or [::] is there. Loopback ones need not be named. */
+    const struct ip_addr *own;
+    size_t own_count;
     uint64_t seed;
     /* Hands a task to another shard; it arrives there in delivery_receive(). */
     void (*post)(void *context, unsigned shard, struct delivery_task *task);

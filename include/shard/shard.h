@@ -44,8 +44,10 @@ struct shard_group {
         *compute; /* helpers for what is slow to compute: password hashes, large keys */
     struct work_pool *patient; /* helpers for what waits for others: HTTP, sockets of libraries */
     struct work_pool *fetch;   /* the same for servers of other domains, who may make them wait */
-    uint16_t https_port;       /* of other domains' servers; 0: 443. For tests */
-    uint32_t process_id;       /* for those who find the spool in use; 0: not said */
+    const struct ip_addr *own; /* addresses of this machine (delivery.h); they stay */
+    size_t own_count;
+    uint16_t https_port; /* of other domains' servers; 0: 443. For tests */
+    uint32_t process_id; /* for those who find the spool in use; 0: not said */
     struct shard **shards;
     _Atomic unsigned quiet;            /* shards that have stopped making work */
     _Atomic bool stop;                 /* asked for; shards look at it in each pass */

@@ -6,8 +6,9 @@
  * there.
  *
  * The order is that of RFC 5321 5.1: by preference; hosts of equal preference are shuffled with each
- * look-up. An address that has failed comes after all others for a while; within a round (see
- * delivery_site.c) it is not tried twice. (A socket in the file system has one address, which is nothing.)
+ * look-up (delivery_address_list.c). An address that has failed comes after all others for a while; within a
+ * round (see delivery_site.c) it is not tried twice. (A socket in the file system has one address, which is
+ * nothing.)
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -78,7 +79,8 @@ void delivery_addresses_init(struct delivery_addresses *a, struct delivery *d, s
     struct slice rest = key, kind = next_word(&rest);
     struct delivery_host hosts[DELIVERY_HOSTS_MAX];
 
-    *a = (struct delivery_addresses){.d = d, .changed = changed, .hosts = hosts, .round = 1};
+    *a = (struct delivery_addresses){
+        .d = d, .changed = changed, .hosts = hosts, .round = 1, .family = route->family};
     (void)next_word(&rest); /* the route */
     a->demand = delivery_demand_parse(next_word(&rest));
     a->mode = delivery_demand_mode(&a->demand, route);
@@ -121,7 +123,7 @@ void delivery_addresses_init(struct delivery_addresses *a, struct delivery *d, s
         a->mode = route->tls; /* whose password it is decides, not who sends a message */
 }
 
-static void close_queries(struct delivery_addresses *a)
+void delivery_addresses_close(struct delivery_addresses *a)
 {
     for (uint32_t i = 0; i < a->host_count; i++) {
         delivery_tls_host_finish(&a->hosts[i]);
@@ -134,7 +136,7 @@ static void close_queries(struct delivery_addresses *a)
 
 void delivery_addresses_finish(struct delivery_addresses *a)
 {
-    close_queries(a);
+    delivery_addresses_close(a);
     for (uint32_t i = 0; i < a->host_count; i++)
         delivery_plan_drop(a->hosts[i].plan);
     mem_free(a->refused);
@@ -145,102 +147,9 @@ void delivery_addresses_finish(struct delivery_addresses *a)
 
 /* ---- asking ------------------------------------------------------------------------------- */
 
-/* Nothing can listen there but ourselves. */
-static bool is_usable(const struct ip_addr *ip)
-{
-    static const struct ip_addr none6 = {{0}};
-    static const struct ip_addr none4 = {{[10] = 0xff, [11] = 0xff}};
-
-    return memcmp(ip, &none6, sizeof(none6)) != 0 && memcmp(ip, &none4, sizeof(none4)) != 0;
-}
-
-static struct delivery_address *find_in(struct delivery_address *items, uint32_t count,
-                                        const struct ip_addr *ip)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if (memcmp(&items[i].ip, ip, sizeof(*ip)) == 0)
-            return &items[i];
-    }
-    return NULL;
-}
-
-struct delivery_address *delivery_addresses_find(struct delivery_addresses *a,
-                                                 const struct ip_addr *ip)
-{
-    struct delivery_address *found = find_in(a->items, a->count, ip);
-
-    return found != NULL ? found : find_in(a->old, a->old_count, ip);
-}
-
-/* Appends a host's address; what was known about it is kept. */
-static void add_address(struct delivery_addresses *a, const struct delivery_host *host,
-                        const struct ip_addr *ip, struct delivery_address *items, uint32_t *count)
-{
-    const struct delivery_address *known = delivery_addresses_find(a, ip);
-
-    if (*count == DELIVERY_ADDRESSES_MAX || find_in(items, *count, ip) != NULL)
-        return;
-    if (!a->on_socket && !is_usable(ip))
-        return;
-    items[*count] = known != NULL ? *known : (struct delivery_address){.ip = *ip};
-    items[*count].host = host->name;
-    items[*count].preference = host->preference;
-    (*count)++;
-}
-
-/* The list anew, from all answers so far. */
-static void rebuild(struct delivery_addresses *a)
-{
-    struct delivery_address items[DELIVERY_ADDRESSES_MAX];
-    uint32_t count = 0;
-
-    for (uint32_t h = 0; h < a->host_count; h++) {
-        const struct delivery_host *host = &a->hosts[h];
-        struct ip_addr ip = {{0}};
-        if (!host->decided || host->plan == NULL)
-            continue;
-        if (host->is_ip && (a->on_socket || ip_parse(host->name, &ip)))
-            add_address(a, host, &ip, items, &count);
-        if (!host->open || !host->answered || host->status != DNS_OK)
-            continue;
-        for (uint32_t i = 0; i < host->query.answer->address_count; i++)
-            add_address(a, host, &host->query.answer->addresses[i], items, &count);
-    }
-    mem_free(a->items);
-    a->items = count > 0 ? mem_dup(items, count * sizeof(*items)) : NULL;
-    a->count = count;
-}
-
-static struct delivery_host *find_host(const struct delivery_addresses *a, struct slice name)
-{
-    for (uint32_t h = 0; h < a->host_count; h++) {
-        if (slice_equal(a->hosts[h].name, name))
-            return &a->hosts[h];
-    }
-    return NULL;
-}
-
-/* All have answered. An address that worked is better than none: without new ones the old ones stay, of
- * hosts that could not be asked. (Of their plans too: those were made of validated answers.) */
-static void settle(struct delivery_addresses *a)
-{
-    close_queries(a);
-    for (uint32_t i = 0; i < a->old_count && (a->count == 0 || a->items == a->old); i++) {
-        const struct delivery_host *host = find_host(a, a->old[i].host);
-        if (host == NULL || host->status != DNS_TEMPORARY || host->plan == NULL)
-            continue;
-        a->items = a->old;
-        a->old[a->count++] = a->old[i];
-    }
-    if (a->items != a->old)
-        mem_free(a->old);
-    a->old = NULL;
-    a->old_count = 0;
-}
-
 struct delivery_plan *delivery_addresses_plan(const struct delivery_addresses *a, struct slice host)
 {
-    const struct delivery_host *found = find_host(a, host);
+    const struct delivery_host *found = delivery_addresses_host(a, host);
 
     return found != NULL ? found->plan : NULL;
 }
@@ -270,9 +179,9 @@ void delivery_addresses_decided(struct delivery_host *host)
 
     ASSERT(a->open > 0 && host->decided);
     a->open--;
-    rebuild(a);
+    delivery_addresses_rebuild(a);
     if (a->open == 0)
-        settle(a);
+        delivery_addresses_settle(a);
     a->changed(a);
 }
 
@@ -303,7 +212,7 @@ static void shuffle_equals(struct delivery_addresses *a)
 void delivery_addresses_ask(struct delivery_addresses *a)
 {
     if (a->open > 0) /* the slowest have not been waited for; now they need not answer */
-        settle(a);
+        delivery_addresses_settle(a);
     shuffle_equals(a);
     a->asked_ms = io_now_ms(a->d->o.io);
     a->old = a->items;
@@ -312,6 +221,8 @@ void delivery_addresses_ask(struct delivery_addresses *a)
     a->count = 0;
     mem_free(a->refused);
     a->refused = NULL;
+    a->ours = NULL; /* hosts have moved */
+    a->other_family = false;
     for (uint32_t i = 0; i < a->host_count; i++) {
         struct delivery_host *host = &a->hosts[i];
         host->answered = host->is_ip;
@@ -327,9 +238,36 @@ void delivery_addresses_ask(struct delivery_addresses *a)
         dns_query_addresses(a->d->o.dns, &host->query, host->name);
     }
     if (a->open == 0) {
-        rebuild(a);
-        settle(a);
+        delivery_addresses_rebuild(a);
+        delivery_addresses_settle(a);
     }
+}
+
+/* Nobody could be asked in vain, so it is all said. What the owner of the domain has said in his MX records is
+ * final. What our own configuration names may be put right. */
+static void explain_none(const struct delivery_addresses *a, const struct delivery_host *failed,
+                         struct delivery_reason *out)
+{
+    static const char *const families[] = {
+        [CONF_FAMILY_IPV4] = "IPv4", [CONF_FAMILY_IPV6] = "IPv6"};
+    const char *others = a->host_count > 1 ? " nor for any other MX host" : "";
+
+    if (a->ours != NULL) {
+        if (a->by_mx)
+            delivery_reason_set(out, 4, 6, "Mail loops back to myself");
+        else
+            delivery_reason_set(out, 4, 6, "%.*s is this server itself: mail would go in circles",
+                                SLICE_ARG(a->ours->name));
+        out->permanent = a->by_mx;
+    } else if (a->other_family) {
+        delivery_reason_set(out, 4, 4, "No %s address for the host %.*s%s, and no other is allowed",
+                            families[a->family], SLICE_ARG(failed->name), others);
+    } else {
+        delivery_reason_set(out, 4, 4, "No address for the host %.*s%s", SLICE_ARG(failed->name),
+                            others);
+        out->permanent = a->by_mx;
+    }
+    out->enhanced[0] = out->permanent ? 5 : 4;
 }
 
 void delivery_addresses_explain(const struct delivery_addresses *a, struct delivery_reason *out)
@@ -353,11 +291,7 @@ void delivery_addresses_explain(const struct delivery_addresses *a, struct deliv
         *out = *a->refused;
         return;
     }
-    delivery_reason_set(out, 4, 4, "No address for the host %.*s%s", SLICE_ARG(failed->name),
-                        a->host_count > 1 ? " nor for any other MX host" : "");
-    /* The owner of the domain has said so. A host that our configuration names may be put right. */
-    out->permanent = a->by_mx;
-    out->enhanced[0] = a->by_mx ? 5 : 4;
+    explain_none(a, failed, out);
 }
 
 /* ---- choosing ----------------------------------------------------------------------------- */
@@ -369,7 +303,7 @@ struct delivery_address *delivery_addresses_choose(struct delivery_addresses *a,
 
     for (uint32_t i = 0; i < a->count; i++) {
         struct delivery_address *x = &a->items[i];
-        if (best != NULL && x->preference != best->preference)
+        if (best != NULL && (x->preference != best->preference || x->family != best->family))
             break;
         if (x->stalled > 0 || x->failed_round == a->round || (!dead && x->dead_until_ms > now_ms))
             continue;

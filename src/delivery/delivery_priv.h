@@ -9,6 +9,8 @@
  *   delivery_mx.c        the domain's owner: MX lookup -> site
  *   delivery_site.c      the site's owner: its states, back-off (delivery_remote_priv.h)
  *   delivery_address.c   a site's hosts and their addresses
+ *   delivery_address_list.c  these in order
+ *   delivery_self.c      which addresses are our own
  *   delivery_lane.c      the tasks that wait for a site, its rate
  *   delivery_site_pool.c how many connections it gets
  *   delivery_smtp.c      one connection to a site
@@ -142,6 +144,11 @@ void delivery_maildir_discard(struct delivery *d);
 void delivery_bounce_discard(struct delivery *d);
 void delivery_mx_discard(struct delivery *d);
 void delivery_sites_discard(struct delivery *d);
+
+/* ---- delivery_self.c ---------------------------------------------------------------------- */
+
+/* Whether who connects there talks to a listener of ours. */
+bool delivery_is_self(const struct delivery *d, const struct ip_addr *ip, uint16_t port);
 
 /* ---- the owner of domains and sites ------------------------------------------------------- */
 

@@ -71,6 +71,7 @@ struct delivery_host {
 struct delivery_address {
     struct ip_addr ip;
     uint16_t preference;
+    uint8_t family;       /* 1: of the one that the route likes less */
     struct slice host;    /* within the site's key */
     uint32_t connections; /* to it, attempts included */
     uint32_t stalled;     /* attempts that have waited for an answer for too long */
@@ -88,6 +89,9 @@ struct delivery_addresses {
     bool by_mx;
     bool lmtp;
     bool on_socket; /* the only host's name is the path; its one address says nothing */
+    enum conf_family family;
+    bool other_family;                /* there are addresses of one that is not allowed */
+    const struct delivery_host *ours; /* the best that is this server itself; NULL */
     enum conf_route_tls mode;
     bool implicit;
     bool
@@ -122,9 +126,19 @@ struct delivery_address *delivery_addresses_choose(struct delivery_addresses *a,
 struct delivery_address *delivery_addresses_find(struct delivery_addresses *a,
                                                  const struct ip_addr *ip);
 bool delivery_addresses_any_dead(const struct delivery_addresses *a);
+void delivery_addresses_close(struct delivery_addresses *a); /* no question stays open */
 /* What is to be done over connections to this host; NULL: it is not to be used any more. */
 struct delivery_plan *delivery_addresses_plan(const struct delivery_addresses *a,
                                               struct slice host);
+
+/* ---- delivery_address_list.c -------------------------------------------------------------- */
+
+struct delivery_host *delivery_addresses_host(const struct delivery_addresses *a,
+                                              struct slice name);
+/* The list anew, from all answers so far. */
+void delivery_addresses_rebuild(struct delivery_addresses *a);
+/* All have answered, or are not waited for any more. */
+void delivery_addresses_settle(struct delivery_addresses *a);
 
 /* ---- delivery_tls_host.c: a host that has been answered for --------------------------------- */
 

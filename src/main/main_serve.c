@@ -254,6 +254,7 @@ static void finish(struct serve *s)
         io_destroy(s->workers[i].io);
     mem_free(s->workers);
     mem_free(s->group.shards);
+    mem_free(s->own);
     mem_free(s->listener_of);
 }
 
@@ -310,6 +311,8 @@ static void set_up(struct serve *s)
                                     .https_port = https_port(),
                                     .pass_over = main_log_flush};
     s->group.shards = mem_calloc(s->count, sizeof(*s->group.shards));
+    s->group.own_count = main_own_addresses(&s->own);
+    s->group.own = s->own;
     (void)sem_init(&s->opened, 0, 0); /* fails only for wrong arguments */
     (void)sem_init(&s->go, 0, 0);
 }

@@ -35,6 +35,7 @@ struct serve {
     struct server_shared shared;
     struct main_users users;
     struct shard_group group;
+    struct ip_addr *own; /* the group's */
     struct worker *workers;
     unsigned count;
     size_t address_count; /* of all listeners */
@@ -63,6 +64,11 @@ bool main_listen(struct serve *s);
 /* The control socket, which is the server's user's. */
 bool main_listen_control(struct serve *s);
 void main_listen_forget(const struct serve *s); /* removes its file */
+
+/* ---- main_addresses.c ----------------------------------------------------------------------------- */
+
+/* Answers how many; *out is the caller's to free. */
+size_t main_own_addresses(struct ip_addr **out);
 
 /* ---- main_worker.c -------------------------------------------------------------------------------- */
 

@@ -183,6 +183,8 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                              .patient = s->patient,
                                                              .shard = s->o.number,
                                                              .shards = s->group->count,
+                                                             .own = s->group->own,
+                                                             .own_count = s->group->own_count,
                                                              .seed = seed + 1,
                                                              .post = post_task,
                                                              .account = account,

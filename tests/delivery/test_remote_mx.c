@@ -104,9 +104,78 @@ static const struct mx_case {
      .status = DELIVERY_FAILED,
      .subject = 4,
      .detail = 6},
+    /* By our address, whatever the name. */
+    {.what = "we are the best, under another name",
+     .mx = {"10 we", "20 h1"},
+     .status = DELIVERY_FAILED,
+     .subject = 4,
+     .detail = 6},
+    {.what = "we are among the best, under another name",
+     .mx = {"10 h1", "10 we", "20 h2"},
+     .status = DELIVERY_FAILED,
+     .subject = 4,
+     .detail = 6},
+    {.what = "one of its addresses is ours",
+     .mx = {"10 we-and-more", "20 h2"},
+     .status = DELIVERY_FAILED,
+     .subject = 4,
+     .detail = 6},
+    {.what = "our address in place of a name",
+     .mx = {"10 10.0.0.1", "20 h2"},
+     .status = DELIVERY_FAILED,
+     .subject = 4,
+     .detail = 6},
+    {.what = "we are second, under another name", .mx = {"20 we", "10 h1", "30 h3"}, .server = 1},
+    {.what = "never to those behind us, under another name",
+     .mx = {"10 down", "20 we", "30 h3"},
+     .status = DELIVERY_DEFERRED,
+     .subject = 4,
+     .detail = 1},
+    {.what = "those before us may still have an address",
+     .mx = {"10 lame", "20 we", "30 h3"},
+     .status = DELIVERY_DEFERRED,
+     .subject = 4,
+     .detail = 3},
+    {.what = "we are the domain, by its address",
+     .domain = "we",
+     .status = DELIVERY_FAILED,
+     .subject = 4,
+     .detail = 6},
+    {.what = "where we listen at another port only", .mx = {"10 10.0.0.9", "20 h2"}, .server = 2},
+    {.what = "another name of us",
+     .mx = {"10 called-us", "20 h2"},
+     .status = DELIVERY_FAILED,
+     .subject = 4,
+     .detail = 6},
+    {.what = "another name of a host", .mx = {"10 called-h2", "20 h3"}, .server = 2},
+    {.what = "another name of the domain",
+     .mx = {"10 h2"},
+     .domain = "called-d.example",
+     .server = 2},
+    {.what = "names in a circle", .mx = {"10 circle1", "20 h2"}, .server = 2},
     {.what = "an address for a host", .mx = {"10 10.0.1.1"}, .server = 1},
     {.what = "the null address", .mx = {"10 zero", "20 h2"}, .server = 2},
 };
+
+/* What is ours: 10.0.0.1:25, and all addresses at port 2525. */
+static const struct conf_address here[] = {
+    {.ip = {{[10] = 0xff, [11] = 0xff, [12] = 10, [15] = 1}}, .port = 25},
+    {.ip = {{[10] = 0xff, [11] = 0xff}}, .port = 2525},
+    {.ip = {{0}}, .port = 2525},
+};
+static const struct conf_listener listener = {.address = {here, ARRAY_LEN(here)}};
+static struct ip_addr own[2]; /* 10.0.0.9, 2001:db8::9 */
+
+static void open_with_listener(uint64_t seed)
+{
+    world_open(&w, seed, NULL);
+    w.conf.listeners = &listener;
+    w.conf.listener_count = 1;
+    ck_assert(ip_parse(slice_str("10.0.0.9"), &own[0]));
+    ck_assert(ip_parse(slice_str("2001:db8::9"), &own[1]));
+    w.d->o.own = own;
+    w.d->o.own_count = ARRAY_LEN(own);
+}
 
 static void fill_zone(const struct mx_case *c)
 {
@@ -122,9 +191,18 @@ static void fill_zone(const struct mx_case *c)
     dns_sim_zone_add_address(w.zone, "down", "10.0.1.5");
     dns_sim_zone_add_address(w.zone, "down2", "10.0.1.6");
     dns_sim_zone_add_address(w.zone, "zero", "0.0.0.0");
+    dns_sim_zone_add_address(w.zone, "we", "10.0.0.1");
+    dns_sim_zone_add_address(w.zone, "we-and-more", "10.0.1.1");
+    dns_sim_zone_add_address(w.zone, "we-and-more", "10.0.0.1");
+    dns_sim_zone_add_alias(w.zone, "called-us", "mx.ours.example");
+    dns_sim_zone_add_alias(w.zone, "called-h2", "h2");
+    dns_sim_zone_add_alias(w.zone, "called-d.example", "d.example");
+    dns_sim_zone_add_alias(w.zone, "circle1", "circle2");
+    dns_sim_zone_add_alias(w.zone, "circle2", "circle1");
     dns_sim_zone_set_status(w.zone, "void", DNS_OK);
     dns_sim_zone_set_status(w.zone, "lame", DNS_TEMPORARY);
-    dns_sim_zone_set_status(w.zone, "mx.ours.example", DNS_OK);
+    dns_sim_zone_add_address(w.zone, "mx.ours.example",
+                             "192.0.2.25"); /* that of a gateway before us */
     for (int i = 0; i < 4 && c->mx[i] != NULL; i++)
         dns_sim_zone_add_mx(w.zone, "d.example", (uint16_t)strtoul(c->mx[i], NULL, 10),
                             strchr(c->mx[i], ' ') + 1);
@@ -136,7 +214,7 @@ static void check_case(const struct mx_case *c, uint64_t seed)
     char recipient[64];
     uint32_t i;
 
-    world_open(&w, seed, NULL);
+    open_with_listener(seed);
     fill_zone(c);
     (void)snprintf(recipient, sizeof(recipient), "user@%s",
                    c->domain != NULL ? c->domain : "d.example");
@@ -188,6 +266,140 @@ START_TEST(test_one_site)
                         (const char *const[]){"user@c.example", NULL});
     world_run(&w);
     ck_assert_uint_eq(w.peers[1].dots, 1);
+    world_close(&w);
+}
+END_TEST
+
+/* A fixed host that is ourselves: our configuration may be put right, so mail waits; and another destination is
+ * tried. */
+START_TEST(test_host_is_ourselves)
+{
+    static const char *const ways[] = {"we:25",          "10.0.0.1:25",      "10.0.0.9:2525",
+                                       "127.0.0.1:2525", "2001:db8::9:2525", "::1:2525",
+                                       "127.9.9.9:2525"};
+    const struct world_result *r;
+    uint32_t i;
+
+    open_with_listener(8);
+    fill_zone(&(struct mx_case){.what = ""});
+    for (size_t k = 0; k < ARRAY_LEN(ways); k++) {
+        i = world_send_to(&w, (const char *const[]){ways[k], NULL},
+                          (const char *const[]){"user@d.example", NULL});
+        world_run(&w);
+        r = world_result(&w, i);
+        ck_assert_msg(r->status[0] == DELIVERY_DEFERRED && r->enhanced[0][0] == 4
+                          && r->enhanced[0][1] == 4 && r->enhanced[0][2] == 6
+                          && strstr(r->text, " is this server itself: ") != NULL,
+                      "%s: %u %s", ways[k], r->status[0], r->text);
+        i = world_send_to(&w, (const char *const[]){ways[k], "10.0.1.1:25", NULL},
+                          (const char *const[]){"user@d.example", NULL});
+        world_run(&w);
+        ck_assert_int_eq(world_result(&w, i)->status[0], DELIVERY_DONE);
+    }
+    ck_assert_uint_eq(w.d->counters.connections_failed, 0);
+    world_close(&w);
+}
+END_TEST
+
+/* ---- families ------------------------------------------------------------------------------- */
+
+static const struct family_case {
+    enum conf_family family;
+    const char *host; /* both (down or up), four, six, split */
+    bool four_down, six_down;
+    unsigned server; /* 1: by IPv4, 2: by IPv6, 0: none */
+    const char *text;
+} families[] = {
+    {CONF_FAMILY_IPV4, "both", false, false, 1, NULL},
+    {CONF_FAMILY_IPV6, "both", false, false, 2, NULL},
+    {CONF_FAMILY_PREFER_IPV4, "both", false, false, 1, NULL},
+    {CONF_FAMILY_PREFER_IPV6, "both", false, false, 2, NULL},
+    {CONF_FAMILY_PREFER_IPV4, "both", true, false, 2, NULL},
+    {CONF_FAMILY_PREFER_IPV6, "both", false, true, 1, NULL},
+    {CONF_FAMILY_ANY, "both", true, false, 2, NULL},
+    {CONF_FAMILY_ANY, "both", false, true, 1, NULL},
+    {CONF_FAMILY_ANY, "four", false, false, 1, NULL},
+    {CONF_FAMILY_ANY, "six", false, false, 2, NULL},
+    {CONF_FAMILY_PREFER_IPV4, "six", false, false, 2, NULL},
+    {CONF_FAMILY_PREFER_IPV6, "four", false, false, 1, NULL},
+    {CONF_FAMILY_IPV6, "both", false, true, 0, NULL},
+    {CONF_FAMILY_IPV4, "both", true, false, 0, NULL},
+    {CONF_FAMILY_IPV6, "four", false, false, 0,
+     "No IPv6 address for the host four, and no other is allowed"},
+    {CONF_FAMILY_IPV4, "six", false, false, 0,
+     "No IPv4 address for the host six, and no other is allowed"},
+    /* A host of each, of one preference: the family decides, then the next host. */
+    {CONF_FAMILY_PREFER_IPV6, "split", false, false, 2, NULL},
+    {CONF_FAMILY_PREFER_IPV4, "split", false, false, 1, NULL},
+    {CONF_FAMILY_IPV4, "split", false, false, 1, NULL},
+    {CONF_FAMILY_IPV6, "split", false, false, 2, NULL},
+    {CONF_FAMILY_PREFER_IPV6, "split", false, true, 1, NULL},
+    {CONF_FAMILY_IPV6, "none-split", false, false, 0,
+     "No IPv6 address for the host four nor for any other MX host, and no other is allowed"},
+    /* The preference of the MX records comes before that of the route. */
+    {CONF_FAMILY_PREFER_IPV6, "four-first", false, false, 1, NULL},
+};
+
+static void open_families(const struct family_case *c, uint64_t seed)
+{
+    open_with_listener(seed);
+    w.routes[0].family = c->family;
+    if (c->four_down)
+        world_no_peer(&w, "10.0.1.1");
+    else
+        (void)world_peer(&w, "10.0.1.1", 25);
+    if (c->six_down)
+        world_no_peer(&w, "2001:db8::1");
+    else
+        (void)world_peer(&w, "2001:db8::1", 25);
+    dns_sim_zone_add_address(w.zone, "both", "10.0.1.1");
+    dns_sim_zone_add_address(w.zone, "both", "2001:db8::1");
+    dns_sim_zone_add_address(w.zone, "four", "10.0.1.1");
+    dns_sim_zone_add_address(w.zone, "six", "2001:db8::1");
+    dns_sim_zone_add_mx(w.zone, "split", 10, "four");
+    dns_sim_zone_add_mx(w.zone, "split", 10, "six");
+    dns_sim_zone_add_mx(w.zone, "none-split", 10, "four");
+    dns_sim_zone_add_mx(w.zone, "none-split", 20, "none");
+    dns_sim_zone_add_mx(w.zone, "four-first", 10, "four");
+    dns_sim_zone_add_mx(w.zone, "four-first", 20, "six");
+}
+
+START_TEST(test_family)
+{
+    const struct family_case *c = &families[_i];
+    char recipient[64];
+    uint32_t i;
+
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        open_families(c, seed);
+        (void)snprintf(recipient, sizeof(recipient), "user@%s", c->host);
+        i = world_send_to(&w, (const char *const[]){"mx", NULL},
+                          (const char *const[]){recipient, NULL});
+        world_run(&w);
+        ck_assert_msg(world_result(&w, i)->status[0]
+                          == (c->server > 0 ? DELIVERY_DONE : DELIVERY_DEFERRED),
+                      "%d %s: %s", (int)c->family, c->host, world_result(&w, i)->text);
+        ck_assert_uint_eq(w.peers[0].dots, c->server == 1);
+        ck_assert_uint_eq(w.peers[1].dots, c->server == 2);
+        if (c->text != NULL)
+            ck_assert_str_eq(world_result(&w, i)->text, c->text);
+        world_close(&w);
+    }
+}
+END_TEST
+
+/* Without a preference both are used. */
+START_TEST(test_families_are_spread)
+{
+    open_families(&(struct family_case){.family = CONF_FAMILY_ANY}, 9);
+    for (int i = 0; i < 40; i++) {
+        (void)world_send_to(&w, (const char *const[]){"mx", NULL},
+                            (const char *const[]){"user@both", NULL});
+        world_run(&w);
+        world_run_ms(&w, 10000); /* the connection is not kept for so long */
+    }
+    ck_assert_uint_ge(w.peers[0].dots, 8);
+    ck_assert_uint_ge(w.peers[1].dots, 8);
     world_close(&w);
 }
 END_TEST
@@ -259,6 +471,9 @@ Suite *remote_mx_suite(void)
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, test_mx, 0, (int)ARRAY_LEN(cases));
     tcase_add_test(tc, test_one_site);
+    tcase_add_test(tc, test_host_is_ourselves);
+    tcase_add_loop_test(tc, test_family, 0, (int)ARRAY_LEN(families));
+    tcase_add_test(tc, test_families_are_spread);
     tcase_add_test(tc, test_equal_preferences_are_spread);
     tcase_add_test(tc, test_many_hosts);
     tcase_add_test(tc, test_many_lookups);

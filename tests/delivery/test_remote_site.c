@@ -406,23 +406,45 @@ END_TEST
 
 /* ---- other addresses, other destinations -------------------------------------------------- */
 
-/* Six addresses answer nothing; the seventh does. */
+/* Six addresses answer nothing; the seventh, which comes last, does. */
+static struct peer *open_race(uint16_t last_preference, uint64_t seed)
+{
+    char ip[16], host[8];
+
+    world_open(&w, seed, NULL);
+    for (int i = 1; i <= 7; i++) {
+        (void)snprintf(ip, sizeof(ip), "10.0.1.%d", i);
+        (void)snprintf(host, sizeof(host), "h%d", i);
+        dns_sim_zone_add_address(w.zone, host, ip);
+        dns_sim_zone_add_mx(w.zone, "example.org", i < 7 ? 10 : last_preference, host);
+        if (i < 7)
+            (void)world_dead_peer(&w, ip, 25);
+    }
+    return world_peer(&w, ip, 25);
+}
+
+/* 10.0.1.1, then 10.0.1.2. */
+static void add_two_hosts(void)
+{
+    dns_sim_zone_add_address(w.zone, "h1", "10.0.1.1");
+    dns_sim_zone_add_address(w.zone, "h2", "10.0.1.2");
+    dns_sim_zone_add_mx(w.zone, "example.org", 10, "h1");
+    dns_sim_zone_add_mx(w.zone, "example.org", 20, "h2");
+}
+
+static void send_by_mx(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        (void)world_send_to(&w, (const char *const[]){"mx", NULL},
+                            (const char *const[]){"user@example.org", NULL});
+}
+
 START_TEST(test_race)
 {
-    struct peer *good;
-    uint64_t begin_ms;
-    char ip[16];
+    struct peer *good = open_race(20, 15);
+    uint64_t begin_ms = world_now_ms(&w);
 
-    world_open(&w, 15, NULL);
-    for (int i = 1; i <= 6; i++) {
-        (void)snprintf(ip, sizeof(ip), "10.0.1.%d", i);
-        (void)world_dead_peer(&w, ip, 25);
-        dns_sim_zone_add_address(w.zone, "many.example", ip);
-    }
-    dns_sim_zone_add_address(w.zone, "many.example", "10.0.1.7");
-    good = world_peer(&w, "10.0.1.7", 25);
-    begin_ms = world_now_ms(&w);
-    (void)world_send(&w, "many.example:25");
+    send_by_mx(1);
     world_run(&w);
     ck_assert_uint_eq(count_status(DELIVERY_DONE), 1);
     ck_assert_uint_le(world_now_ms(&w) - begin_ms, 6 * DELIVERY_RACE_CONNECT_MS + 500);
@@ -432,11 +454,26 @@ START_TEST(test_race)
     /* What is known to be dead is not waited for again. */
     world_run_ms(&w, 10000);
     begin_ms = world_now_ms(&w);
-    (void)world_send(&w, "many.example:25");
+    send_by_mx(1);
     world_run(&w);
     ck_assert_uint_le(world_now_ms(&w) - begin_ms, 1000);
     ck_assert_uint_eq(w.d->counters.connections, 8);
     ck_assert_uint_eq(good->accepted, 2);
+    world_close(&w);
+}
+END_TEST
+
+/* In whatever order they come, and when many wait: two attempts at a time, so half of that. */
+START_TEST(test_race_among_equals)
+{
+    struct peer *good = open_race(10, 100 + (uint64_t)_i);
+    uint64_t begin_ms = world_now_ms(&w);
+
+    send_by_mx(20);
+    world_run(&w);
+    ck_assert_uint_eq(count_status(DELIVERY_DONE), 20);
+    ck_assert_uint_le(world_now_ms(&w) - begin_ms, 3 * DELIVERY_RACE_CONNECT_MS + 500);
+    ck_assert_uint_eq(good->dots, 20);
     world_close(&w);
 }
 END_TEST
@@ -447,12 +484,11 @@ START_TEST(test_late_greeting)
     struct peer *late, *other;
 
     world_open(&w, 16, NULL);
-    dns_sim_zone_add_address(w.zone, "two.example", "10.0.1.1");
-    dns_sim_zone_add_address(w.zone, "two.example", "10.0.1.2");
+    add_two_hosts();
     late = world_peer(&w, "10.0.1.1", 25);
     late->script.greet_after_ms = 6000;
     other = world_peer(&w, "10.0.1.2", 25);
-    (void)world_send(&w, "two.example:25");
+    send_by_mx(1);
     world_run(&w);
     ck_assert_uint_eq(count_status(DELIVERY_DONE), 1);
     ck_assert_uint_eq(late->accepted, 1);
@@ -467,12 +503,11 @@ START_TEST(test_race_keeps_to_one_connection)
 
     world_open(&w, 17, NULL);
     w.routes[0].connections = 1;
-    dns_sim_zone_add_address(w.zone, "two.example", "10.0.1.1");
-    dns_sim_zone_add_address(w.zone, "two.example", "10.0.1.2");
+    add_two_hosts();
     a = world_peer(&w, "10.0.1.1", 25);
     a->script.greet_after_ms = 60000;
     b = world_peer(&w, "10.0.1.2", 25);
-    send_many(5, "two.example:25");
+    send_by_mx(5);
     world_run(&w);
     ck_assert_uint_eq(count_status(DELIVERY_DONE), 5);
     ck_assert_uint_eq(a->accepted + b->accepted, 1);
@@ -487,12 +522,11 @@ START_TEST(test_race_ends_with_the_limit)
 
     world_open(&w, 24, NULL);
     w.routes[0].connections = 1;
-    dns_sim_zone_add_address(w.zone, "two.example", "10.0.1.1");
-    dns_sim_zone_add_address(w.zone, "two.example", "10.0.1.2");
+    add_two_hosts();
     late = world_dead_peer(&w, "10.0.1.1", 25);
     taken = world_peer(&w, "10.0.1.2", 25);
     taken->script.greet_after_ms = 20000;
-    (void)world_send(&w, "two.example:25");
+    send_by_mx(1);
     world_run_ms(&w, 2000);
     ck_assert_uint_eq(taken->open, 1);
     peer_wake(late);
@@ -706,6 +740,7 @@ Suite *remote_site_suite(void)
     tcase_add_test(tc, test_stale_again_and_again);
     tcase_add_test(tc, test_peer_closes_an_idle_connection);
     tcase_add_test(tc, test_race);
+    tcase_add_loop_test(tc, test_race_among_equals, 0, 20);
     tcase_add_test(tc, test_late_greeting);
     tcase_add_test(tc, test_race_keeps_to_one_connection);
     tcase_add_test(tc, test_race_ends_with_the_limit);
