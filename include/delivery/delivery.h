@@ -69,6 +69,12 @@ struct delivery_task {
     bool returning;   /* finished: on its way back to the origin */
     bool asked;       /* by the operator: a site that is resting after a failure is to try */
     bool untried;     /* the site is resting: what it failed with last is the reason, no attempt */
+    bool parked;      /* POSTPONED not for a time, but until the site calls */
+    bool down;        /* since the site is down; else it has as much as it can take */
+    bool called;      /* the site has called: there is room */
+    bool fresh;       /* not tried before, and young */
+    bool concluded;   /* each recipient has its outcome before anything is tried */
+    int8_t priority;  /* -9 to 9; higher goes first */
     bool resolved;    /* `site` is the set of MX hosts; else the domain is to be asked first */
     bool put_back;    /* once already, since its pooled connection had gone: the next time counts */
     struct queue_entry *entry; /* opaque but to the origin */

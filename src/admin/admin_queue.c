@@ -91,12 +91,10 @@ static void note_ids(struct queue_job *j)
 
 static const char *state_name(const struct queue_entry *e)
 {
-    switch ((enum queue_state)e->state) {
-    case QUEUE_WAITING: return "waiting";
-    case QUEUE_READY: return "ready";
-    case QUEUE_OUT: return "active";
-    }
-    UNREACHABLE();
+    struct queue_facts facts;
+
+    queue_entry_facts(e, &facts);
+    return queue_standing_name(facts.standing);
 }
 
 static const char *recipient_state_name(enum spool_recipient_state state)
@@ -354,7 +352,7 @@ static void queue_step_client(struct admin_client *c)
     ask(j);
 }
 
-static void queue_release(struct admin_client *c)
+static void job_release(struct admin_client *c)
 {
     struct queue_job *j = c->job;
 
@@ -390,7 +388,7 @@ void admin_queue(struct admin_client *c, enum admin_queue_verb verb, const struc
     j->call.done = portion_done;
     buf_init(&j->rows, 0);
     c->job = j;
-    c->release = queue_release;
+    c->release = job_release;
     if (!parse_ids(j, ids, id_count)) {
         admin_error(c, "not a message id");
         return;

@@ -10,6 +10,7 @@
 #include "base_log.h"
 #include "base_mem.h"
 #include "delivery_priv.h"
+#include "queue_lot.h"
 #include "routing.h"
 
 struct dispatch {
@@ -54,11 +55,6 @@ static bool same_way(const struct way *a, const struct way *b)
            && (!a->by_domain || slice_equal_nocase(a->r.domain, b->r.domain));
 }
 
-static bool is_due(const struct spool_message *m, uint32_t i, uint32_t now_s)
-{
-    return m->recipients[i].state == SPOOL_RECIPIENT_WAITING && m->recipients[i].due_s <= now_s;
-}
-
 /* The last group that takes this recipient, or a new one. Neighbours mostly go the same way. */
 static uint32_t find_group(struct group *groups, uint32_t *count, const struct way *way)
 {
@@ -71,6 +67,40 @@ static uint32_t find_group(struct group *groups, uint32_t *count, const struct w
     return (*count)++;
 }
 
+/* Which recipients are meant now: those that are due; all of them when the message is at its end. */
+static bool is_meant(const struct dispatch *x, uint32_t i)
+{
+    const struct spool_message *m = x->entry->message;
+    const struct spool_recipient *r = &m->recipients[i];
+
+    if (x->entry->bounce)
+        return r->state == SPOOL_RECIPIENT_WAITING;
+    if (queue_past_deliver_by(x->d->o.queue, m))
+        return r->state == SPOOL_RECIPIENT_WAITING && (r->flags & SPOOL_RECIPIENT_HELD) == 0;
+    return queue_is_due(x->d->o.queue, m, i);
+}
+
+/* A rule holds it: it waits for the rule. */
+static bool is_held_back(struct dispatch *x, uint32_t i, const struct way *way, struct slice sender,
+                         struct slice recipient)
+{
+    struct queue_entry *e = x->entry;
+    struct queue *q = x->d->o.queue;
+    const struct queue_hold_rule *rule;
+    char key[QUEUE_HOLD_KEY_SIZE];
+
+    if (q->holds.count == 0 || e->exempt || e->bounce || queue_past_deliver_by(q, e->message))
+        return false;
+    rule = queue_holds_match(&q->holds, sender, recipient, way->r.route->pattern);
+    if (rule == NULL)
+        return false;
+    queue_hold_key(rule, key);
+    queue_park(e, i,
+               &(struct queue_parking){
+                   .key = slice_str(key), .reason = rule->reason, .next_s = rule->until_s});
+    return true;
+}
+
 static struct delivery_task *make_task(struct dispatch *x, const struct group *g,
                                        struct slice sender)
 {
@@ -80,6 +110,9 @@ static struct delivery_task *make_task(struct dispatch *x, const struct group *g
     delivery_terms_enter(x->d, t);
     t->origin = x->d->o.shard;
     t->asked = x->entry->asked;
+    t->called = x->entry->called;
+    t->fresh = queue_is_fresh(x->entry);
+    t->priority = m->terms.priority;
     t->entry = x->entry;
     t->id = m->id;
     t->ref = spool_pin(x->d->o.spool, x->entry->message);
@@ -98,35 +131,40 @@ static struct delivery_task *make_task(struct dispatch *x, const struct group *g
     return t;
 }
 
+enum { NO_GROUP = UINT32_MAX };
+
 static void make_tasks(struct dispatch *x, struct slice sender, const struct slice *recipients,
                        struct list *out_tasks)
 {
     const struct spool_message *m = x->entry->message;
-    uint32_t now_s = queue_now_s(x->d->o.queue), group_count = 0, due = 0;
+    uint32_t group_count = 0, meant = 0;
     struct group *groups;
     uint32_t *group_of;
 
     for (uint32_t i = 0; i < m->recipient_count; i++)
-        due += is_due(m, i, now_s);
-    if (due == 0)
+        meant += is_meant(x, i);
+    if (meant == 0)
         return;
-    groups = mem_calloc(due, sizeof(*groups));
+    groups = mem_calloc(meant, sizeof(*groups));
     group_of = mem_calloc(m->recipient_count, sizeof(*group_of));
     for (uint32_t i = 0; i < m->recipient_count; i++) {
         struct way way;
         struct group *g;
-        if (!is_due(m, i, now_s))
+        group_of[i] = NO_GROUP;
+        if (!is_meant(x, i))
             continue;
         way = find_way(x->d->o.conf, sender, recipients[i]);
+        if (is_held_back(x, i, &way, sender, recipients[i]))
+            continue;
         group_of[i] = find_group(groups, &group_count, &way);
         g = &groups[group_of[i]];
         g->text_len += recipients[i].len + (g->count == 0 ? way.r.domain.len : 0);
         g->count++;
     }
     for (uint32_t i = 0; i < m->recipient_count; i++) {
-        struct group *g = &groups[group_of[i]];
+        struct group *g = &groups[group_of[i] != NO_GROUP ? group_of[i] : 0];
         struct delivery_recipient *r;
-        if (!is_due(m, i, now_s))
+        if (group_of[i] == NO_GROUP)
             continue;
         if (g->task == NULL)
             g->task = make_task(x, g, sender);
@@ -140,6 +178,69 @@ static void make_tasks(struct dispatch *x, struct slice sender, const struct sli
     mem_free(groups);
 }
 
+/* ---- without an attempt --------------------------------------------------------------------- */
+
+static bool take_number(struct slice *text, uint16_t *out, uint8_t end)
+{
+    uint32_t value = 0;
+    size_t i = 0;
+
+    while (i < text->len && i < 3 && text->data[i] >= '0' && text->data[i] <= '9')
+        value = value * 10 + (text->data[i++] - '0');
+    if (i == 0 || i == text->len || text->data[i] != end)
+        return false;
+    *out = (uint16_t)value;
+    *text = slice_of(text->data + i + 1, text->len - i - 1);
+    return true;
+}
+
+/* The other way round than delivery_outcome_text(): "450 4.2.1 Full". */
+static void parse_reason(struct slice *text, uint16_t *out_code, uint16_t out_enhanced[3])
+{
+    struct slice rest = *text;
+    uint16_t e[3];
+
+    if (take_number(&rest, &e[0], ' ') && e[0] >= 200 && e[0] < 600) {
+        *out_code = e[0];
+        *text = rest;
+    }
+    rest = *text;
+    if (take_number(&rest, &e[0], '.') && take_number(&rest, &e[1], '.')
+        && take_number(&rest, &e[2], ' ')) {
+        memcpy(out_enhanced, e, sizeof(e));
+        *text = rest;
+    }
+}
+
+/* The operator wants it returned, it is too late, or its patience ends while it waits for a site: the
+ * outcome stands. */
+static bool conclude(const struct dispatch *x, struct delivery_task *t)
+{
+    static const uint16_t returned[3] = {5, 0, 0};
+    static const uint16_t too_late[3] = {5, 4, 7}; /* RFC 3463: delivery time expired */
+    const struct queue_entry *e = x->entry;
+    struct slice text = queue_entry_reason(e);
+    uint16_t code = 0, enhanced[3] = {0};
+
+    if (!e->bounce && !e->overdue && !queue_past_deliver_by(x->d->o.queue, e->message))
+        return false;
+    parse_reason(&text, &code, enhanced);
+    if (e->bounce) {
+        delivery_task_set_all(t, DELIVERY_FAILED, code, enhanced[0] == 5 ? enhanced : returned,
+                              text);
+    } else if (queue_past_deliver_by(x->d->o.queue, e->message)) {
+        if (text.len == 0)
+            text = SLICE_LITERAL("The time by which it was to be delivered has passed");
+        delivery_task_set_all(t, DELIVERY_FAILED, code, too_late, text);
+    } else {
+        t->untried = true;
+        delivery_task_set_all(t, DELIVERY_DEFERRED, code, enhanced[0] != 0 ? enhanced : NULL, text);
+    }
+    return true;
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
 /* The tasks have copies and pins of their own. They leave last of all, since a task may end at once,
  * and with the last of them the message. */
 static void dispatch_end(struct dispatch *x, struct list *tasks)
@@ -147,14 +248,29 @@ static void dispatch_end(struct dispatch *x, struct list *tasks)
     struct delivery *d = x->d;
     struct queue_entry *entry = x->entry;
     bool was_reading = x->reading;
+    struct list *node;
 
+    /* What has its outcome is marked before the parts leave: the reason is the entry's. */
+    LIST_EACH(tasks, ended)
+    {
+        struct delivery_task *t = container_of(ended, struct delivery_task, node);
+        t->concluded = conclude(x, t);
+    }
+    entry->asked = entry->bounce = entry->called = entry->overdue = false;
     spool_reader_finish(&x->reader);
     spool_unpin(d->o.spool, entry->message, &x->ref);
     list_remove(&x->open);
     pool_put(&d->dispatches, x);
-    for (struct list *node; (node = list_pop_front(tasks)) != NULL;) {
-        queue_hold(entry);
-        delivery_task_submit(d, container_of(node, struct delivery_task, node));
+    while ((node = list_pop_front(tasks)) != NULL) {
+        struct delivery_task *t = container_of(node, struct delivery_task, node);
+
+        queue_part(entry);
+        if (t->concluded) {
+            d->tasks++;
+            delivery_task_finish(d, t);
+        } else {
+            delivery_task_submit(d, t);
+        }
     }
     queue_settled(entry, NULL, 0);
     if (was_reading) {
@@ -168,7 +284,8 @@ static void dispatch_end(struct dispatch *x, struct list *tasks)
 static void dispatch_unreadable(struct dispatch *x)
 {
     struct spool_message *m = x->entry->message;
-    uint32_t due_s = queue_next_due_s(x->d->o.queue, m, m->recipients[0].attempts + 1);
+    uint32_t due_s =
+        queue_next_due_s(x->d->o.queue, m, &x->d->o.conf->retry, m->recipients[0].attempts + 1u);
     struct log_record r;
 
     log_begin(&r, LOG_CRITICAL, "message-unreadable");
@@ -177,7 +294,7 @@ static void dispatch_unreadable(struct dispatch *x)
     log_end(&r);
     for (uint32_t i = 0; i < m->recipient_count; i++) {
         if (m->recipients[i].state == SPOOL_RECIPIENT_WAITING)
-            m->recipients[i].due_s = due_s;
+            queue_postpone(x->entry, i, due_s);
     }
 }
 
@@ -201,10 +318,7 @@ static void dispatch_step(struct dispatch *x)
     }
     switch (spool_reader_envelope(&x->reader, &sender, d->scratch, NULL)) {
     case SPOOL_READ_WAIT: return;
-    case SPOOL_READ_PIECE:
-        make_tasks(x, sender, d->scratch, &tasks);
-        x->entry->asked = false;
-        break;
+    case SPOOL_READ_PIECE: make_tasks(x, sender, d->scratch, &tasks); break;
     case SPOOL_READ_END:
     case SPOOL_READ_ERROR: dispatch_unreadable(x); break;
     }
@@ -230,7 +344,12 @@ void delivery_dispatch(void *delivery, struct queue_entry *entry)
     list_push_back(&d->dispatches_open, &x->open);
     if (entry->message->hot == NULL) {
         if (d->dispatches_reading >= DELIVERY_READS_MAX) {
-            list_push_back(&d->dispatch_waiting, &x->node);
+            /* New mail is mostly in memory; where it is not, it does not wait behind the backlog. */
+            if (entry->line == QUEUE_FRESH)
+                list_push_front(&d->dispatch_waiting, &x->node);
+            else
+                list_push_back(&d->dispatch_waiting, &x->node);
+            d->o.queue->reads_waiting++;
             return;
         }
         x->reading = true;
@@ -248,6 +367,7 @@ void delivery_dispatch_next(struct delivery *d)
     node = list_pop_front(&d->dispatch_waiting);
     if (node != NULL) {
         struct dispatch *x = container_of(node, struct dispatch, node);
+        d->o.queue->reads_waiting--;
         x->reading = true;
         d->dispatches_reading++;
         dispatch_begin(x);

@@ -5,19 +5,39 @@
 #include "base_log.h"
 #include "base_mem.h"
 #include "delivery_priv.h"
+#include "queue_lot.h"
+
+/* It was to wait for its site, but not so long: why the site does not take it is why it ends. */
+static void unpark(struct delivery_task *t)
+{
+    if (!t->parked)
+        return;
+    for (uint32_t i = 0; i < t->recipient_count; i++) {
+        if (t->recipients[i].status == DELIVERY_POSTPONED)
+            t->recipients[i].status = DELIVERY_DEFERRED;
+    }
+    t->parked = false;
+    t->untried = true;
+}
 
 static void expire(struct delivery *d, struct delivery_task *t)
 {
     static const uint16_t expired[3] = {4, 4, 7}; /* RFC 3463: delivery time expired */
+    static const uint16_t too_late[3] = {5, 4, 7};
+    const struct spool_message *m = t->entry->message;
+    bool late = queue_past_deliver_by(d->o.queue, m);
 
-    if (!queue_expired(d->o.queue, t->entry->message))
+    if (!queue_expired(d->o.queue, m, delivery_task_retry(t)))
         return;
+    unpark(t);
     for (uint32_t i = 0; i < t->recipient_count; i++) {
         struct delivery_recipient *r = &t->recipients[i];
         if (r->status != DELIVERY_DEFERRED)
             continue;
         r->status = DELIVERY_FAILED;
-        if (r->enhanced[0] == 0)
+        if (late)
+            memcpy(r->enhanced, too_late, sizeof(too_late));
+        else if (r->enhanced[0] == 0)
             memcpy(r->enhanced, expired, sizeof(expired));
     }
 }
@@ -45,12 +65,22 @@ static const char *verified_name(enum delivery_verified verified)
     UNREACHABLE();
 }
 
+/* That it waits for a site which is down is said when it first does so, and when it was what the site was
+ * tried with; not each time. */
+static bool is_news(const struct delivery_task *t)
+{
+    return t->parked && t->down && (!t->untried || !t->entry->noted);
+}
+
 static void log_recipient(const struct delivery_task *t, const struct delivery_recipient *r,
                           uint32_t due_s)
 {
     enum delivery_status status = (enum delivery_status)r->status;
     char due[DATE_TEXT_SIZE];
     struct log_record line;
+
+    if (status == DELIVERY_POSTPONED && is_news(t))
+        status = DELIVERY_DEFERRED;
 
     if (!log_enabled(status == DELIVERY_POSTPONED ? LOG_DEBUG : LOG_INFO))
         return;
@@ -105,7 +135,7 @@ static void fill_outcome(struct delivery *d, struct delivery_task *t, uint32_t i
     case DELIVERY_DEFERRED:
         out->state = SPOOL_RECIPIENT_WAITING;
         out->counts = !t->untried;
-        out->due_s = queue_next_due_s(d->o.queue, m, attempts);
+        out->due_s = queue_next_due_s(d->o.queue, m, delivery_task_retry(t), attempts);
         d->counters.deferred++;
         break;
     case DELIVERY_FAILED:
@@ -121,11 +151,38 @@ static void fill_outcome(struct delivery *d, struct delivery_task *t, uint32_t i
         out->state = SPOOL_RECIPIENT_WAITING;
         out->counts = false;
         out->due_s = queue_now_s(d->o.queue) + (uint32_t)(t->postpone_ms / 1000);
-        d->counters.postponed++;
+        if (is_news(t))
+            d->counters.deferred++;
+        else
+            d->counters.postponed++;
         break;
     case DELIVERY_PENDING: UNREACHABLE();
     }
     log_recipient(t, r, out->due_s);
+}
+
+/* It waits for the site, and not for a time. */
+static void park(struct delivery *d, const struct delivery_task *t,
+                 const struct delivery_recipient *r)
+{
+    struct spool_recipient *in_queue = &t->entry->message->recipients[r->index];
+    struct buf reason;
+
+    buf_init(&reason, 0);
+    delivery_outcome_text(r, &reason);
+    queue_park(t->entry, r->index,
+               &(struct queue_parking){
+                   .key = t->site,
+                   .reason = buf_slice(&reason),
+                   .next_s = t->postpone_ms > 0
+                                 ? queue_now_s(d->o.queue) + (uint32_t)(t->postpone_ms / 1000)
+                                 : 0,
+                   .retry = delivery_task_retry(t),
+                   .front = t->called && !t->down,
+               });
+    if (t->down && !t->untried && in_queue->attempts < UINT16_MAX)
+        in_queue->attempts++;
+    buf_finish(&reason);
 }
 
 void delivery_outcome_record(struct delivery *d, struct delivery_task *t, bool told)
@@ -139,8 +196,11 @@ void delivery_outcome_record(struct delivery *d, struct delivery_task *t, bool t
         struct delivery_recipient *r = &t->recipients[i];
         fill_outcome(d, t, i, told, &outcomes[count]);
         if (r->status == DELIVERY_POSTPONED) {
-            /* Nothing was tried: the log need not know. */
-            entry->message->recipients[r->index].due_s = outcomes[count].due_s;
+            /* The log need not know. */
+            if (t->parked)
+                park(d, t, r);
+            else
+                queue_postpone(entry, r->index, outcomes[count].due_s);
             continue;
         }
         if (r->status != DELIVERY_DONE) {
@@ -149,6 +209,7 @@ void delivery_outcome_record(struct delivery *d, struct delivery_task *t, bool t
         }
         count++;
     }
+    entry->noted |= t->parked && t->down;
     spool_unpin(d->o.spool, entry->message, &t->ref);
     queue_settled(entry, outcomes, count);
     for (uint32_t i = 0; i < count; i++)

@@ -105,6 +105,8 @@ void delivery_task_set(struct delivery_task *t, uint32_t i, enum delivery_status
 void delivery_task_set_all(struct delivery_task *t, enum delivery_status status, uint16_t code,
                            const uint16_t *enhanced, struct slice text);
 
+/* The patience that its route has. */
+const struct conf_retry *delivery_task_retry(const struct delivery_task *t);
 /* Sends a task on its way: done here, or posted to the shard that owns its domain or site. Also how it
  * goes to its next destination after `to_next` was moved. */
 void delivery_task_submit(struct delivery *d, struct delivery_task *t);

@@ -101,6 +101,11 @@ void delivery_task_set_all(struct delivery_task *t, enum delivery_status status,
     }
 }
 
+const struct conf_retry *delivery_task_retry(const struct delivery_task *t)
+{
+    return t->route->retry.intervals.count > 0 ? &t->route->retry : &t->conf->retry;
+}
+
 static void task_send(struct delivery *d, struct delivery_task *t, unsigned shard)
 {
     if (shard == d->o.shard)

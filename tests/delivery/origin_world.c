@@ -314,7 +314,7 @@ void origin_run_ms(struct origin_world *w, uint64_t ms)
 
 static bool settled(const struct origin_world *w)
 {
-    return w->queue.out == 0 && list_empty(&w->queue.ready) && delivery_idle(w->d);
+    return w->queue.out == 0 && !queue_has_work(&w->queue) && delivery_idle(w->d);
 }
 
 void origin_settle(struct origin_world *w)

@@ -15,6 +15,16 @@ static void dispatch(void *context, struct queue_entry *entry)
     w->out[w->out_count++] = entry;
 }
 
+static void on_waiting(void *context, struct slice key)
+{
+    struct queue_world *w = context;
+
+    w->waiting++;
+    ck_assert_uint_lt(key.len, sizeof(w->waiting_key));
+    memset(w->waiting_key, 0, sizeof(w->waiting_key));
+    memcpy(w->waiting_key, key.data, key.len);
+}
+
 static void on_recovered(void *context, struct spool_message *m)
 {
     struct queue_world *w = context;
@@ -56,6 +66,7 @@ void queue_world_open(struct queue_world *w, uint32_t out_max)
                                                   .seed = 7,
                                                   .out_max = out_max,
                                                   .dispatch = dispatch,
+                                                  .waiting = on_waiting,
                                                   .context = w});
     w->recovered = w->out_count = 0;
     w->spool = spool_open(w->io, &options, NULL, &error);
@@ -123,14 +134,17 @@ static void writer_done(struct spool_writer *writer, enum spool_result result)
     t->over = true;
 }
 
-struct queue_entry *queue_world_message(struct queue_world *w, unsigned recipients)
+struct queue_entry *queue_world_message_of(struct queue_world *w, unsigned recipients,
+                                           const struct spool_terms *terms, uint32_t hold_until_s)
 {
     struct test_writer t = {.w.done = writer_done};
     struct slice *to = mem_calloc(recipients, sizeof(*to));
     struct spool_envelope envelope = {.sender = SLICE_LITERAL("a@example.org"),
                                       .recipients = to,
                                       .recipient_count = recipients,
-                                      .arrived_s = (uint32_t)queue_world_s(w)};
+                                      .arrived_s = (uint32_t)queue_world_s(w),
+                                      .terms = *terms,
+                                      .hold_until_s = hold_until_s};
 
     for (unsigned i = 0; i < recipients; i++)
         to[i] = SLICE_LITERAL("b@example.net");
@@ -143,6 +157,54 @@ struct queue_entry *queue_world_message(struct queue_world *w, unsigned recipien
         (void)io_wait(w->io, io_now_ms(w->io) + 10);
     }
     return queue_accept(&w->queue, t.w.message);
+}
+
+struct queue_entry *queue_world_message(struct queue_world *w, unsigned recipients)
+{
+    return queue_world_message_of(w, recipients, &(struct spool_terms){0}, 0);
+}
+
+struct queue_entry *queue_world_entry(struct queue_world *w, uint64_t id)
+{
+    struct spool_message *m = spool_find(w->spool, id);
+
+    return m != NULL ? m->owner : NULL;
+}
+
+void queue_world_take_this(struct queue_world *w, struct queue_entry *e)
+{
+    for (unsigned i = 0; i < w->out_count; i++) {
+        if (w->out[i] == e) {
+            memmove(&w->out[i], &w->out[i + 1], (w->out_count - i - 1) * sizeof(w->out[0]));
+            w->out_count--;
+            return;
+        }
+    }
+    ck_abort_msg("it is not out");
+}
+
+void queue_world_park(struct queue_world *w, struct queue_entry *e, const char *key,
+                      const char *reason)
+{
+    const struct spool_message *m = e->message;
+
+    for (uint32_t i = 0; i < m->recipient_count; i++) {
+        if (m->recipients[i].state == SPOOL_RECIPIENT_WAITING
+            && (m->recipients[i].flags & SPOOL_RECIPIENT_HELD) == 0)
+            queue_park(e, i,
+                       &(struct queue_parking){.key = slice_str(key),
+                                               .reason = slice_str(reason),
+                                               .retry = &w->conf.retry});
+    }
+    queue_settled(e, NULL, 0);
+}
+
+enum queue_standing queue_world_standing(const struct queue_entry *e)
+{
+    struct queue_facts facts;
+
+    queue_entry_facts(e, &facts);
+    return facts.standing;
 }
 
 struct queue_entry *queue_world_take(struct queue_world *w)
@@ -176,7 +238,7 @@ void queue_world_defer(struct queue_world *w, struct queue_entry *e, const char 
     uint32_t attempts = e->message->recipients[0].attempts + 1u;
 
     queue_world_settle(w, e, SPOOL_RECIPIENT_WAITING,
-                       queue_next_due_s(&w->queue, e->message, attempts), text);
+                       queue_next_due_s(&w->queue, e->message, &w->conf.retry, attempts), text);
 }
 
 uint64_t queue_world_s(const struct queue_world *w)

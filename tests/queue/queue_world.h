@@ -5,7 +5,7 @@
 #include <check.h>
 
 #include "io_sim.h"
-#include "queue.h"
+#include "queue_lot.h"
 
 enum { DISPATCHED_MAX = 512 };
 
@@ -20,6 +20,8 @@ struct queue_world {
     struct queue_entry *out[DISPATCHED_MAX]; /* in order of dispatch, not yet settled */
     unsigned out_count;
     unsigned recovered;
+    unsigned waiting; /* how often the queue said that a lot waits, and which the last time */
+    char waiting_key[64];
 };
 
 /* Retry after 5m, 10m and then each hour, for a day; no jitter. The test may change w->conf first. */
@@ -35,6 +37,18 @@ void queue_world_close(struct queue_world *w);
 void queue_world_run_ms(struct queue_world *w, uint64_t ms);
 /* A stable message, accepted; its entry. */
 struct queue_entry *queue_world_message(struct queue_world *w, unsigned recipients);
+
+/* The same with terms, and held until then. */
+struct queue_entry *queue_world_message_of(struct queue_world *w, unsigned recipients,
+                                           const struct spool_terms *terms, uint32_t hold_until_s);
+/* The one with this id; NULL if it is not queued. */
+struct queue_entry *queue_world_entry(struct queue_world *w, uint64_t id);
+/* Takes it off the list of those that are out. */
+void queue_world_take_this(struct queue_world *w, struct queue_entry *e);
+/* All waiting recipients of an entry that is out go to this lot. */
+void queue_world_park(struct queue_world *w, struct queue_entry *e, const char *key,
+                      const char *reason);
+enum queue_standing queue_world_standing(const struct queue_entry *e);
 
 /* The one entry that is out: takes it off the list. */
 struct queue_entry *queue_world_take(struct queue_world *w);

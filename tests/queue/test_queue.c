@@ -42,9 +42,9 @@ START_TEST(parts_settle_in_any_order)
     (void)queue_world_message(&w, 2);
     queue_world_run_ms(&w, 1);
     e = queue_world_take(&w);
-    queue_hold(e);
+    queue_part(e);
     queue_settled(e, &second, 1);
-    queue_hold(e);
+    queue_part(e);
     queue_settled(e, &first, 1);
     ck_assert_uint_eq(w.queue.messages, 1); /* the dispatch is not over */
     queue_settled(e, NULL, 0);
@@ -171,7 +171,7 @@ START_TEST(delete_while_it_is_out)
     queue_world_run_ms(&w, 1);
     e = queue_world_take(&w);
     id = e->message->id;
-    queue_hold(e);
+    queue_part(e);
     ck_assert(queue_delete(&w.queue, id));
     queue_settled(e, &done, 1);
     ck_assert_uint_eq(w.queue.messages, 1);

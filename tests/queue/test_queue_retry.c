@@ -23,7 +23,7 @@ START_TEST(the_last_interval_repeats)
     queue_world_open(&w, 0);
     e = queue_world_message(&w, 1);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        uint64_t due_s = queue_next_due_s(&w.queue, e->message, cases[i].attempts);
+        uint64_t due_s = queue_next_due_s(&w.queue, e->message, &w.conf.retry, cases[i].attempts);
         uint64_t now_s = queue_world_s(&w);
         ck_assert_uint_ge(due_s, now_s + cases[i].wait_s);
         ck_assert_uint_le(due_s, now_s + cases[i].wait_s + 1);
@@ -41,7 +41,8 @@ START_TEST(jitter_stays_within_its_bounds)
     queue_world_open(&w, 0);
     e = queue_world_message(&w, 1);
     for (int i = 0; i < 2000; i++) {
-        uint64_t wait_s = queue_next_due_s(&w.queue, e->message, 3) - queue_world_s(&w);
+        uint64_t wait_s =
+            queue_next_due_s(&w.queue, e->message, &w.conf.retry, 3) - queue_world_s(&w);
         least = wait_s < least ? wait_s : least;
         most = wait_s > most ? wait_s : most;
     }
@@ -75,7 +76,7 @@ START_TEST(attempts_until_the_expiry)
             ck_assert(wait_s >= 300 * attempts && wait_s <= 300 * attempts + 2);
         last_s = now_s;
         attempts++;
-        if (queue_expired(&w.queue, e->message))
+        if (queue_expired(&w.queue, e->message, &w.conf.retry))
             break;
         queue_world_defer(&w, e, "451 later");
     }
@@ -124,8 +125,9 @@ START_TEST(a_message_from_the_future)
     queue_world_open(&w, 0);
     e = queue_world_message(&w, 1);
     e->message->arrived_s += 90000;
-    ck_assert(!queue_expired(&w.queue, e->message));
-    ck_assert_uint_le(queue_next_due_s(&w.queue, e->message, 1), queue_world_s(&w) + 301);
+    ck_assert(!queue_expired(&w.queue, e->message, &w.conf.retry));
+    ck_assert_uint_le(queue_next_due_s(&w.queue, e->message, &w.conf.retry, 1),
+                      queue_world_s(&w) + 301);
     queue_world_close(&w);
 }
 END_TEST
