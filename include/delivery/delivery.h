@@ -77,6 +77,10 @@ struct delivery_task {
     int8_t priority;  /* -9 to 9; higher goes first */
     bool resolved;    /* `site` is the set of MX hosts; else the domain is to be asked first */
     bool put_back;    /* once already, since its pooled connection had gone: the next time counts */
+    /* A call-out (delivery_verify.h), of one recipient; the origin's. Then there is no message: what is said
+     * of it here is not set, but for its sender. */
+    struct delivery_probe *probe;
+    bool answered;             /* of a call-out: the outcome is the reply to RCPT */
     struct queue_entry *entry; /* opaque but to the origin */
     uint64_t id;               /* of the message */
     struct spool_ref ref;
@@ -114,6 +118,7 @@ struct delivery_counters {
     uint64_t tls_dane, tls_sts, tls_ca; /* of tls_sessions: verified by */
     uint64_t tls_failed;                /* STARTTLS refused, handshakes that failed */
     uint64_t tls_fallbacks;             /* sessions in the clear where TLS had failed */
+    uint64_t callouts;
     uint64_t tls_refused; /* hosts, domains, sessions: without TLS as it is required */
 };
 

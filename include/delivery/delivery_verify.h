@@ -32,7 +32,8 @@ struct delivery_verify {
     uint64_t timeout_ms;                     /* then TEMPORARY; at least 1 */
     void (*done)(struct delivery_verify *v); /* never within delivery_verify() */
 
-    /* The answer. `text` is cleaned of control characters, and good until `done` has returned. */
+    /* The answer. `text` is cleaned of control characters, and good until `done` has returned (or, where it
+     * is not called, for as long as the configuration). */
     enum delivery_verify_result result;
     uint16_t code;
     uint16_t enhanced[3]; /* class 0: none */

@@ -53,6 +53,7 @@ static const struct row rows[] = {
     ROW("connections_idle", delivery.connections_idle, "of these, waiting for mail"),
     ROW("connections_total", delivery.connections, "opened since the start"),
     ROW("connections_failed", delivery.connections_failed, "that could not be opened"),
+    ROW("callouts", delivery.callouts, "recipients that next hops were asked about"),
     ROW("smarthost_logins", delivery.logins, "logins at next hops"),
     ROW("smarthost_logins_refused", delivery.logins_refused,
         "that were refused, or came to nothing"),

@@ -19,6 +19,7 @@ struct delivery *delivery_create(const struct delivery_options *options)
     rand_seed(&d->rand, options->seed);
     wheel_timer_init(&d->stop_timer, stop_deadline);
     list_init(&d->maildir_waiting);
+    list_init(&d->probes);
     delivery_dispatch_init(d);
     delivery_mx_init(d);
     delivery_sites_init(d);
@@ -91,6 +92,7 @@ void delivery_stop(struct delivery *d, uint64_t deadline_ms)
     d->stopping = true;
     d->stop_deadline_ms = deadline_ms;
     wheel_set(d->o.wheel, &d->stop_timer, deadline_ms);
+    delivery_verify_stop(d);
     delivery_mx_stop(d);
     delivery_sites_stop(d);
 }
@@ -98,7 +100,8 @@ void delivery_stop(struct delivery *d, uint64_t deadline_ms)
 bool delivery_idle(const struct delivery *d)
 {
     return d->tasks == 0 && d->dispatches.in_use == 0 && d->maildirs_running == 0
-           && d->bounces_running == 0 && d->lookups_running == 0 && d->site_count == 0;
+           && list_empty(&d->probes) && d->bounces_running == 0 && d->lookups_running == 0
+           && d->site_count == 0;
 }
 
 static void discard(struct delivery *d)
@@ -108,6 +111,7 @@ static void discard(struct delivery *d)
     delivery_bounce_discard(d);
     delivery_mx_discard(d);
     delivery_sites_discard(d);
+    delivery_verify_discard(d);
 }
 
 void delivery_destroy(struct delivery *d, bool crashed)

@@ -43,52 +43,63 @@ void delivery_lane_init(struct delivery_site *s)
 
 bool delivery_lane_may_take(const struct delivery_site *s, uint32_t count)
 {
-    return s->route->messages_per_minute == 0 || tokens_now(s) >= (uint64_t)count * MESSAGE_COST;
+    uint64_t messages = count > s->callout_count ? count - s->callout_count : 0;
+
+    return s->route->messages_per_minute == 0 || tokens_now(s) >= messages * MESSAGE_COST;
 }
 
 uint64_t delivery_lane_take_ms(const struct delivery_site *s)
 {
     uint64_t tokens = tokens_now(s), rate = s->route->messages_per_minute;
 
-    if (rate == 0 || tokens >= MESSAGE_COST)
+    if (rate == 0 || tokens >= MESSAGE_COST || s->callout_count > 0)
         return 0;
     return io_now_ms(s->d->o.io) + (MESSAGE_COST - tokens + rate - 1) / rate;
 }
 
-bool delivery_lane_is_full(const struct delivery_site *s)
+bool delivery_lane_is_full(const struct delivery_site *s, const struct delivery_task *t)
 {
     uint64_t max = DELIVERY_LANE_MAX, rate = s->route->messages_per_minute;
 
+    if (t->probe != NULL)
+        return s->callout_count >= DELIVERY_CALLOUTS_MAX;
     /* What waits here is out of its origin's queue: a slow site is not to fill that. */
     if (rate > 0 && rate * LANE_MINUTES < max)
         max = rate * LANE_MINUTES > LANE_MIN ? rate * LANE_MINUTES : LANE_MIN;
-    return s->lane_count >= max;
+    return s->lane_count - s->callout_count >= max;
 }
 
 void delivery_lane_push(struct delivery_site *s, struct delivery_task *t, bool front)
 {
+    struct list *lane = t->probe != NULL ? &s->callouts : &s->lane;
+
     if (front)
-        list_push_front(&s->lane, &t->node);
+        list_push_front(lane, &t->node);
     else
-        list_push_back(&s->lane, &t->node);
+        list_push_back(lane, &t->node);
+    s->callout_count += t->probe != NULL;
     s->lane_count++;
     s->d->counters.tasks_waiting++;
 }
 
-void delivery_lane_left(struct delivery_site *s)
+const struct delivery_task *delivery_lane_first(const struct delivery_site *s)
 {
-    ASSERT(s->lane_count > 0);
-    s->lane_count--;
-    s->d->counters.tasks_waiting--;
+    const struct list *lane = s->callout_count > 0 ? &s->callouts : &s->lane;
+
+    return list_empty(lane) ? NULL : container_of(lane->next, struct delivery_task, node);
 }
 
 struct delivery_task *delivery_lane_pop(struct delivery_site *s)
 {
-    struct list *node = list_pop_front(&s->lane);
+    bool callout = s->callout_count > 0;
+    struct list *node = list_pop_front(callout ? &s->callouts : &s->lane);
 
     if (node == NULL)
         return NULL;
-    delivery_lane_left(s);
+    ASSERT(s->lane_count > 0);
+    s->callout_count -= callout;
+    s->lane_count--;
+    s->d->counters.tasks_waiting--;
     return container_of(node, struct delivery_task, node);
 }
 
@@ -108,6 +119,8 @@ struct delivery_task *delivery_lane_take(struct delivery_site *s)
 {
     if (s->lane_count == 0 || !delivery_lane_may_take(s, 1))
         return NULL;
+    if (s->callout_count > 0)
+        return delivery_lane_pop(s);
     if (s->route->messages_per_minute > 0) {
         s->tokens = tokens_now(s) - MESSAGE_COST;
         s->tokens_ms = io_now_ms(s->d->o.io);

@@ -224,6 +224,10 @@ void delivery_outcome(struct delivery *d, struct delivery_task *t)
 {
     bool failed = false;
 
+    if (t->probe != NULL) {
+        delivery_verify_home(d, t);
+        return;
+    }
     expire(d, t);
     for (uint32_t i = 0; i < t->recipient_count; i++)
         failed |= t->recipients[i].status == DELIVERY_FAILED;

@@ -5,6 +5,7 @@
  *   delivery_task.c      a task's memory, where it goes, how it ends
  *   delivery_outcome.c   origin: what became of each recipient -> spool, retry, log
  *   delivery_bounce.c    origin: the notification to the sender, before the outcome is recorded
+ *   delivery_verify.c    origin: call-outs
  *   delivery_maildir.c   origin: mailboxes
  *   delivery_mx.c        the domain's owner: MX lookup -> site
  *   delivery_site.c      the site's owner: its states, back-off (delivery_remote_priv.h)
@@ -33,6 +34,8 @@ enum delivery_pace {
     DELIVERY_READS_MAX = 64,     /* envelopes being read from the log at a time */
     DELIVERY_MAILDIRS_MAX = 128, /* mailboxes being written at a time */
     DELIVERY_LANE_MAX = 2000,    /* tasks waiting for one site; more are postponed */
+    DELIVERY_PROBES_MAX = 1000,  /* call-outs under way at a time */
+    DELIVERY_CALLOUTS_MAX = 200, /* of them, waiting for one site */
     DELIVERY_LOOKUPS_MAX = 1000, /* MX questions under way at a time */
     DELIVERY_GENERATIONS = 8,    /* with transactions; connections of older ones are cut off */
 };
@@ -70,6 +73,9 @@ struct delivery {
     struct list bounce_waiting; /* tasks */
     uint32_t bounces_running;
     bool bounces_starting;
+
+    struct list probes; /* all of them */
+    uint32_t probes_out;
 
     struct pool lookups; /* MX */
     struct list lookups_open;
@@ -136,6 +142,10 @@ void delivery_bounce(struct delivery *d, struct delivery_task *t);
 /* Whether somebody is to be told: not for the null sender, never for bounces. */
 bool delivery_bounce_wanted(const struct delivery_task *t);
 
+/* A task with a probe has come home. */
+void delivery_verify_home(struct delivery *d, struct delivery_task *t);
+void delivery_verify_stop(struct delivery *d); /* those who wait are told so at once */
+
 /* t->to[t->to_next] is a maildir: one file a recipient, then delivery_task_finish(). */
 void delivery_maildir(struct delivery *d, struct delivery_task *t);
 
@@ -145,6 +155,7 @@ void delivery_dispatch_discard(struct delivery *d);
 void delivery_maildir_discard(struct delivery *d);
 void delivery_bounce_discard(struct delivery *d);
 void delivery_mx_discard(struct delivery *d);
+void delivery_verify_discard(struct delivery *d);
 void delivery_sites_discard(struct delivery *d);
 
 /* ---- delivery_self.c ---------------------------------------------------------------------- */

@@ -63,6 +63,7 @@ static struct delivery_site *site_create(struct delivery *d, const struct delive
     s->conf = conf_ref(t->conf);
     s->route = t->route;
     list_init(&s->lane);
+    list_init(&s->callouts);
     list_init(&s->connections);
     list_init(&s->idle);
     wheel_timer_init(&s->timer, site_timer);
@@ -142,6 +143,7 @@ static uint64_t backoff_ms(const struct delivery_site *s)
 
 void delivery_site_go_down(struct delivery_site *s)
 {
+    struct delivery_task *t;
     struct list ended;
 
     log_site(s, "site-down", s->why.text, s->lane_count, backoff_ms(s));
@@ -151,12 +153,10 @@ void delivery_site_go_down(struct delivery_site *s)
     s->lost_in_row = 0;
     s->addresses.round++;
     list_init(&ended);
-    list_splice_back(&ended, &s->lane);
-    while (!list_empty(&ended)) {
-        struct delivery_task *t = container_of(list_pop_front(&ended), struct delivery_task, node);
-        delivery_lane_left(s);
-        delivery_site_end_task(s, t);
-    }
+    while ((t = delivery_lane_pop(s)) != NULL)
+        list_push_back(&ended, &t->node);
+    while (!list_empty(&ended))
+        delivery_site_end_task(s, container_of(list_pop_front(&ended), struct delivery_task, node));
 }
 
 void delivery_site_worked(struct delivery_site *s)
@@ -307,7 +307,7 @@ const struct conf_route *delivery_site_route(const struct delivery_site *s)
 
 const struct delivery_task *delivery_site_waiting(const struct delivery_site *s)
 {
-    return list_empty(&s->lane) ? NULL : container_of(s->lane.next, struct delivery_task, node);
+    return delivery_lane_first(s);
 }
 
 uint16_t delivery_site_port(const struct delivery_site *s)
@@ -337,7 +337,7 @@ void delivery_site_submit(struct delivery *d, struct delivery_task *t)
         delivery_site_end_task(s, t);
         return;
     }
-    if (delivery_lane_is_full(s)) {
+    if (delivery_lane_is_full(s, t)) {
         delivery_lane_postpone(s, t, delivery_lane_drain_ms(s));
         return;
     }

@@ -28,8 +28,10 @@ struct delivery_site {
     bool login_refused; /* by the last who could say */
     bool was_down;      /* and has not taken a message since: one attempt at a time */
 
-    struct list lane; /* tasks */
-    uint32_t lane_count;
+    struct list lane;     /* tasks */
+    struct list callouts; /* those that are: they come first */
+    uint32_t lane_count;  /* of both */
+    uint32_t callout_count;
     uint64_t tokens, tokens_ms; /* of messages_per_minute: see delivery_lane.c */
     uint64_t window_ms;         /* how fast tasks leave */
     uint32_t window_taken, rate;
@@ -73,13 +75,13 @@ bool delivery_site_open(struct delivery_site *s);
 /* ---- delivery_lane.c ---------------------------------------------------------------------- */
 
 void delivery_lane_init(struct delivery_site *s);
-bool delivery_lane_is_full(const struct delivery_site *s);
+bool delivery_lane_is_full(const struct delivery_site *s, const struct delivery_task *t);
 void delivery_lane_push(struct delivery_site *s, struct delivery_task *t, bool front);
 struct delivery_task *delivery_lane_pop(struct delivery_site *s);
-/* The first task, if the rate allows one; NULL. */
+/* The first task, if the rate allows one; NULL. The rate is of messages: call-outs are none. */
 struct delivery_task *delivery_lane_take(struct delivery_site *s);
-/* One task fewer: it was taken off by somebody else. */
-void delivery_lane_left(struct delivery_site *s);
+/* The first that waits; NULL. */
+const struct delivery_task *delivery_lane_first(const struct delivery_site *s);
 /* Whether the rate allows `count` more tasks now, and when it allows one. */
 bool delivery_lane_may_take(const struct delivery_site *s, uint32_t count);
 uint64_t delivery_lane_take_ms(const struct delivery_site *s);

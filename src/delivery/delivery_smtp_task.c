@@ -92,6 +92,14 @@ void delivery_smtp_explain(const struct delivery_smtp *c, struct delivery_reason
 
 /* ---- the task ----------------------------------------------------------------------------- */
 
+/* RFC 5321 4.5.3.1.10: to RCPT an old server says 552 for "enough recipients for now". One that says more
+ * than that means it: 5.2.2 is a mailbox that is full, and the sender is to know. */
+static bool is_enough_for_now(const struct smtp_reply *reply, enum smtp_client_stage stage)
+{
+    return reply->code == 552 && stage == SMTP_STAGE_RCPT
+           && (reply->enhanced[0] == 0 || (reply->enhanced[1] == 5 && reply->enhanced[2] == 3));
+}
+
 void delivery_smtp_task_record(struct delivery_smtp *c)
 {
     const struct smtp_reply *reply = &c->smtp.reply;
@@ -103,12 +111,12 @@ void delivery_smtp_task_record(struct delivery_smtp *c)
     case 5: status = DELIVERY_FAILED; break;
     default: status = DELIVERY_DEFERRED; break;
     }
-    /* RFC 5321 4.5.3.1.10: to RCPT it says that there are enough recipients for now. */
-    if (reply->code == 552 && c->smtp.reply_stage == SMTP_STAGE_RCPT)
+    if (is_enough_for_now(reply, c->smtp.reply_stage))
         status = DELIVERY_DEFERRED;
+    c->task->answered = c->task->probe != NULL && c->smtp.reply_stage == SMTP_STAGE_RCPT;
     delivery_task_set(c->task, (uint32_t)c->smtp.rcpt_index, status, reply->code,
                       reply->enhanced[0] != 0 ? reply->enhanced : NULL, reply->text);
-    if (status == DELIVERY_DONE) {
+    if (status == DELIVERY_DONE && c->task->probe == NULL) {
         bool dsn = (c->smtp.capabilities.extensions & SMTP_EXT_DSN) != 0;
 
         r->final = c->smtp.options->lmtp && !dsn;
@@ -171,6 +179,7 @@ void delivery_smtp_task_begin(struct delivery_smtp *c, struct delivery_task *t)
         .size = t->size,
         .body_8bit = (t->flags & SPOOL_HAS_8BIT) != 0,
         .require_tls = require_tls(c, t),
+        .verify = t->probe != NULL,
         .envid = t->envid,
         .ret = (enum smtp_ret)t->ret,
     };
@@ -182,7 +191,7 @@ void delivery_smtp_task_begin(struct delivery_smtp *c, struct delivery_task *t)
             .notify = t->recipients[i].notify,
         };
     }
-    c->d->counters.attempts++;
+    c->d->counters.attempts += t->probe == NULL;
     if (c->messages > 0)
         c->d->counters.connections_reused++;
     c->messages++;
