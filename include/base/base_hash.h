@@ -14,6 +14,7 @@ uint64_t hash_bytes_nocase(struct slice s); /* ASCII letters folded */
 uint64_t hash_u64(uint64_t value);          /* a mixer for our own ids; not keyed */
 /* Not keyed and never changing between runs: for what is stored or shared (which shard owns X). */
 uint64_t hash_stable(struct slice s);
+uint64_t hash_stable_nocase(struct slice s); /* that of the same in lower case (ASCII) */
 
 struct hash_node {
     struct hash_node *next;

@@ -91,10 +91,18 @@ uint64_t hash_bytes_nocase(struct slice s)
     return sip_bytes(key0, key1, s, true);
 }
 
+/* The key is part of what is stored with it: it never changes. "mailring" and "hash 1.0". */
+#define STABLE_KEY0 UINT64_C(0x676E69726C69616D)
+#define STABLE_KEY1 UINT64_C(0x302E312068736168)
+
 uint64_t hash_stable(struct slice s)
 {
-    /* The key is part of what is stored with it: it never changes. "mailring" and "hash 1.0". */
-    return sip_bytes(0x676E69726C69616D, 0x302E312068736168, s, false);
+    return sip_bytes(STABLE_KEY0, STABLE_KEY1, s, false);
+}
+
+uint64_t hash_stable_nocase(struct slice s)
+{
+    return sip_bytes(STABLE_KEY0, STABLE_KEY1, s, true);
 }
 
 /* Stafford's thirteenth variant of the 64-bit finaliser: each bit in moves half of the bits out. */

@@ -112,7 +112,7 @@ static void mark_done(struct spool_message *m)
 
 static uint8_t *put_entry(const struct spool_message *m, uint8_t *at)
 {
-    at = spool_part_entry_encode(m, m->segment->number, at);
+    at = spool_part_entry_encode(m, m->segment->number, 0, at);
     for (uint32_t i = 0; i < m->extent_count; i++, at += SPOOL_EXTENT_ENTRY) {
         const struct spool_extent *e = &m->extents[i];
 

@@ -13,15 +13,16 @@ static size_t record_len(const struct spool_writer *w, size_t envelope_len)
 }
 
 static struct spool_message *make_message(struct spool_writer *w, const uint8_t *block,
-                                          uint32_t len)
+                                          size_t block_len, uint32_t len)
 {
-    struct spool_message *m = spool_message_create(w->spool, get_le32(block + 16));
+    struct spool_message_view v;
+    bool whole = spool_envelope_decode(block, block_len, &v);
 
+    ASSERT(whole && v.body_len == w->body_len); /* our own work */
+    struct spool_message *m = spool_message_create(w->spool, v.recipient_count);
     m->id = w->id;
     m->record_len = len;
-    m->arrived_s = get_le32(block + 4);
-    m->flags = get_le16(block);
-    m->body_len = w->body_len;
+    spool_message_take(m, &v);
     m->extent_count = w->extent_count;
     m->extents = w->extents;
     w->extents = NULL;
@@ -39,10 +40,11 @@ static void append(struct spool_writer *w, const struct spool_envelope *envelope
     if (w->memory_len > 0)
         memcpy(record + SPOOL_RECORD_HEADER_LEN, w->memory, w->memory_len);
     if (envelope)
-        spool_envelope_encode(envelope, w->body_len, w->extent_count, block);
+        spool_envelope_encode(envelope, block);
     else
         memcpy(block, w->envelope, envelope_len);
     spool_envelope_set_body(block, w->body_len, w->extent_count);
+    spool_envelope_seal(block, envelope_len, w->id);
     for (uint32_t i = 0; i < w->extent_count; i++, at += SPOOL_EXTENT_ENTRY) {
         const struct spool_extent *e = &w->extents[i];
 
@@ -54,7 +56,7 @@ static void append(struct spool_writer *w, const struct spool_envelope *envelope
 
     struct spool_pending *p = spool_pending_get(w->spool, PENDING_MESSAGE);
     p->writer = w;
-    p->message = w->pending = make_message(w, block, len);
+    p->message = w->pending = make_message(w, block, (size_t)(at - block), len);
     (void)spool_batch_add(spool_writer_log(w), len, p);
     spool_writer_release(w);
     mem_free(w->envelope);
@@ -76,7 +78,8 @@ static enum placed place_extent(struct spool_writer *w, bool queued)
 static bool fits(const struct spool_writer *w, size_t len, uint32_t recipients)
 {
     /* Its entry in a checkpoint must fit a record as well. */
-    size_t entry = SPOOL_RECORD_HEADER_LEN + spool_part_entry_len(recipients, w->extent_count);
+    size_t entry = SPOOL_RECORD_HEADER_LEN + SPOOL_PART_TEXT + SPOOL_OUTCOME_TEXT_MAX
+                   + spool_part_entry_len(recipients, w->extent_count);
 
     return len <= w->spool->record_max && entry <= w->spool->record_max
            && w->extent_count <= SPOOL_EXTENTS_MAX;

@@ -10,6 +10,11 @@ _Static_assert((int)SPOOL_BLOCK == (int)IO_ALIGN, "a batch begins where a direct
 
 /* ---- headers ------------------------------------------------------------------------------ */
 
+static bool version_known(unsigned version)
+{
+    return version >= SPOOL_FORMAT_VERSION_MIN && version <= SPOOL_FORMAT_VERSION;
+}
+
 /* Both begin with magic and the sum of what follows it. */
 static void header_seal(uint8_t *header, uint32_t magic, size_t len)
 {
@@ -47,7 +52,7 @@ uint16_t spool_segment_header_version(const uint8_t *in)
 bool spool_segment_header_decode(const uint8_t *in, struct spool_segment_header *out)
 {
     if (!header_check(in, SEGMENT_MAGIC, SPOOL_SEGMENT_HEADER_LEN)
-        || get_le16(in + 10) != SPOOL_FORMAT_VERSION)
+        || !version_known(get_le16(in + 10)))
         return false;
     *out = (struct spool_segment_header){
         .log = get_le16(in + 8),
@@ -84,8 +89,7 @@ void spool_batch_header_encode(const struct spool_batch_header *h, uint8_t *out)
 
 bool spool_batch_header_decode(const uint8_t *in, struct spool_batch_header *out)
 {
-    if (!header_check(in, BATCH_MAGIC, SPOOL_BATCH_HEADER_LEN)
-        || get_le16(in + 10) != SPOOL_FORMAT_VERSION)
+    if (!header_check(in, BATCH_MAGIC, SPOOL_BATCH_HEADER_LEN) || !version_known(get_le16(in + 10)))
         return false;
     *out = (struct spool_batch_header){
         .log = get_le16(in + 8),
@@ -186,7 +190,7 @@ void spool_record_void(uint8_t *record)
 bool spool_record_plausible(const uint8_t *in, uint64_t mask)
 {
     return get_le16(in + RECORD_TAG) == (uint16_t)(mask >> 48) && in[RECORD_TYPE] > 0
-           && in[RECORD_TYPE] < SPOOL_RECORD_TYPE_END && in[RECORD_VERSION] == SPOOL_FORMAT_VERSION;
+           && in[RECORD_TYPE] < SPOOL_RECORD_TYPE_END && version_known(in[RECORD_VERSION]);
 }
 
 bool spool_record_decode(const uint8_t *in, size_t avail, uint64_t mask, struct spool_record *out)
@@ -202,6 +206,7 @@ bool spool_record_decode(const uint8_t *in, size_t avail, uint64_t mask, struct 
         return false;
     *out = (struct spool_record){
         .type = in[RECORD_TYPE],
+        .version = in[RECORD_VERSION],
         .len = len,
         .aux = get_le32(in + RECORD_AUX),
         .id = get_le64(in + RECORD_ID),

@@ -16,8 +16,9 @@
 #include "spool.h"
 
 enum {
-    SPOOL_FORMAT_VERSION = 1,
-    SPOOL_BLOCK = 4096, /* batches begin at multiples of it; IO_ALIGN */
+    SPOOL_FORMAT_VERSION = 2,     /* what is written */
+    SPOOL_FORMAT_VERSION_MIN = 1, /* what is read still */
+    SPOOL_BLOCK = 4096,           /* batches begin at multiples of it; IO_ALIGN */
     SPOOL_SEGMENT_HEADER_LEN = 96,
     SPOOL_BATCH_HEADER_LEN = 96,
     SPOOL_RECORD_HEADER_LEN = 24,
@@ -36,6 +37,7 @@ enum spool_record_type {
     SPOOL_RECORD_PART,        /* aux: entries */
     SPOOL_RECORD_END,         /* aux: parts */
     SPOOL_RECORD_VOID,        /* was a message that was refused after all */
+    SPOOL_RECORD_TERMS,       /* other terms of a message */
     SPOOL_RECORD_TYPE_END
 };
 
@@ -78,6 +80,7 @@ struct spool_batch_header {
 
 struct spool_record {
     uint8_t type;
+    uint8_t version;
     uint32_t len; /* header included */
     uint32_t aux;
     uint64_t id;
@@ -115,14 +118,31 @@ bool spool_record_plausible(const uint8_t *in, uint64_t mask);
 
 /* ---- message: body part, then the envelope block, then the extents ---- */
 
-enum { SPOOL_ENVELOPE_FIXED = 32, SPOOL_ENVELOPE_RECIPIENT = 10, SPOOL_EXTENT_ENTRY = 16 };
+enum {
+    SPOOL_ENVELOPE_FIXED = 32,
+    SPOOL_ENVELOPE_RECIPIENT = 10,
+    SPOOL_ENVELOPE_DSN = 3, /* a recipient, in the part for notices */
+    SPOOL_TERMS_LEN = 8,
+    SPOOL_EXTENT_ENTRY = 16
+};
+
+/* Parts of an envelope that are not in all of them; 0 in version 1. */
+enum spool_envelope_parts {
+    SPOOL_PART_SUM = 1, /* of the block itself, so that it can be read without the body */
+    SPOOL_PART_DSN = 2,
+    SPOOL_PART_TERMS = 4,
+    SPOOL_PARTS_KNOWN = 7,
+};
 
 /* 0 if some text is too long. */
 size_t spool_envelope_len(const struct spool_envelope *e);
-void spool_envelope_encode(const struct spool_envelope *e, uint64_t body_len, uint32_t extents,
-                           uint8_t *out);
-/* Extents are known only when they are stable, the envelope before. */
+/* Extents are known only when they are stable, the envelope before: spool_envelope_set_body() and then
+ * spool_envelope_seal() complete it. */
+void spool_envelope_encode(const struct spool_envelope *e, uint8_t *out);
 void spool_envelope_set_body(uint8_t *block, uint64_t body_len, uint32_t extents);
+void spool_envelope_seal(uint8_t *block, size_t len, uint64_t id);
+/* A block that was read by itself; one of version 1 has no sum and passes. */
+bool spool_envelope_sum_is_right(const uint8_t *block, size_t len, uint64_t id);
 void spool_extent_entry_encode(uint64_t segment, uint32_t offset, uint32_t body_len, uint8_t *out);
 
 struct spool_extent_entry {
@@ -139,20 +159,54 @@ struct spool_message_view {
     uint16_t flags;
     uint32_t recipient_count;
     uint32_t extent_count;
-    struct slice sender, facts;
+    uint32_t block_len; /* of the envelope, without the extents */
+    struct slice sender, facts, envid;
+    struct spool_terms terms;
     const uint8_t *states;     /* recipient_count of SPOOL_ENVELOPE_RECIPIENT */
     const uint8_t *recipients; /* their texts, one behind the other */
+    const uint8_t *dsn;        /* recipient_count of SPOOL_ENVELOPE_DSN, or NULL */
+    const uint8_t *orcpts;     /* the texts that belong to them */
+    const uint8_t *terms_at;   /* where they stand, or NULL */
     const uint8_t *extents;
 };
 bool spool_message_decode(const struct spool_record *r, struct spool_message_view *out);
+/* The block alone, with the extents behind it. */
+bool spool_envelope_decode(const uint8_t *block, size_t len, struct spool_message_view *out);
 void spool_message_recipient(const struct spool_message_view *v, uint32_t index,
                              struct spool_recipient *out);
 uint16_t spool_message_recipient_len(const struct spool_message_view *v, uint32_t index);
-/* Puts the present state of a recipient into a message record's states. */
+/* Arrays of recipient_count. */
+void spool_message_recipients(const struct spool_message_view *v, struct slice *out);
+void spool_message_dsn(const struct spool_message_view *v, struct spool_dsn *out);
+/* What memory keeps of an envelope, but for its place: *m has as many recipients. */
+void spool_message_take(struct spool_message *m, const struct spool_message_view *v);
+void spool_message_hash(struct spool_message *m,
+                        const struct spool_message_view *v); /* a part of it */
 void spool_recipient_state_encode(const struct spool_recipient *r, uint8_t *state);
+/* Whether what *m says now needs SPOOL_TERMS_LEN more than the block has. */
+bool spool_envelope_grows(const struct spool_message_view *v, const struct spool_message *m);
+/* Changes the block that *v views, in writable memory and with that much room behind, to what *m says
+ * now. Answers its length; the extents, which may have been behind it, have to be written again. */
+size_t spool_envelope_update(uint8_t *block, const struct spool_message_view *v,
+                             const struct spool_message *m);
 struct spool_extent_entry spool_extent_entry_decode(const uint8_t *in);
 /* Extents and body part add up, and nothing else is wrong with the list. */
 bool spool_message_sums(const struct spool_message_view *v);
+
+static inline uint8_t spool_state_checked(uint8_t state)
+{
+    /* An unknown state is work rather than silence. */
+    return state <= SPOOL_RECIPIENT_DELETED ? state : (uint8_t)SPOOL_RECIPIENT_WAITING;
+}
+
+/* ---- terms ---- */
+
+static inline bool spool_terms_any(const struct spool_terms *t)
+{
+    return t->deliver_by_s != 0 || t->priority != 0;
+}
+void spool_terms_encode(const struct spool_terms *t, uint8_t *out);
+struct spool_terms spool_terms_decode(const uint8_t *in);
 
 /* ---- outcome ---- */
 
@@ -160,8 +214,9 @@ enum { SPOOL_OUTCOME_ENTRY = 16 };
 struct spool_outcome_entry {
     uint32_t recipient;
     uint8_t state;
+    uint8_t flags; /* absolute, as is */
     bool counts;
-    uint16_t attempts; /* absolute: replaying twice changes nothing */
+    uint16_t attempts; /* ... this: replaying twice changes nothing */
     uint32_t due_s;
     struct slice text;
 };
@@ -171,7 +226,13 @@ bool spool_outcome_entry_decode(struct slice *payload, struct spool_outcome_entr
 
 /* ---- checkpoint part ---- */
 
-enum { SPOOL_PART_FIXED = 56, SPOOL_PART_RECIPIENT = 8 };
+enum {
+    SPOOL_PART_FIXED_V1 = 56,
+    SPOOL_PART_FIXED = 68,
+    SPOOL_PART_RECIPIENT = 8,
+    SPOOL_PART_TEXTS_MAX = 512, /* in one part */
+    SPOOL_PART_TEXT = 2,        /* its length, before it */
+};
 struct spool_part_entry {
     uint64_t id;
     uint64_t segment;
@@ -180,15 +241,31 @@ struct spool_part_entry {
     uint64_t body_len;
     uint32_t arrived_s;
     uint16_t flags;
+    bool hashed; /* false: version 1, which did not have the hashes */
     uint32_t recipient_count;
     uint32_t extent_count;
+    uint32_t sender_hash, sender_domain_hash, domain_hash;
+    struct spool_terms terms;
+    struct slice text; /* why it waits; empty: not known */
     const uint8_t *recipients;
     const uint8_t *extents;
 };
+
+/* Texts of a part, each once: an entry names the n-th, and the first to name one brings it along. */
+struct spool_part_texts {
+    uint32_t count;
+    struct slice texts[SPOOL_PART_TEXTS_MAX];
+};
+
+/* Without its text. */
 size_t spool_part_entry_len(uint32_t recipient_count, uint32_t extent_count);
-/* What *m says now; its extents' entries follow, written by the caller at the place returned. */
-uint8_t *spool_part_entry_encode(const struct spool_message *m, uint64_t segment, uint8_t *out);
-bool spool_part_entry_decode(struct slice *payload, struct spool_part_entry *out);
+/* What *m says now, but for the extents' entries and then the text, which the caller writes at the place
+ * returned. `text`: its number, 0 for none. */
+uint8_t *spool_part_entry_encode(const struct spool_message *m, uint64_t segment, uint32_t text,
+                                 uint8_t *out);
+/* Takes the next entry off; `version` is the record's. *texts begins empty with each part. */
+bool spool_part_entry_decode(struct slice *payload, uint8_t version, struct spool_part_texts *texts,
+                             struct spool_part_entry *out);
 void spool_part_recipient(const struct spool_part_entry *e, uint32_t index,
                           struct spool_recipient *out);
 

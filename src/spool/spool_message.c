@@ -137,8 +137,10 @@ static void outcome_apply(struct spool_message *m, const struct spool_outcome *o
     struct spool_recipient *r = &m->recipients[o->recipient];
 
     ASSERT(r->state == SPOOL_RECIPIENT_WAITING);
+    ASSERT(((o->set_flags | o->clear_flags) & ~SPOOL_RECIPIENT_LOGGED) == 0);
     r->state = o->state;
     r->due_s = o->due_s;
+    r->flags = (uint8_t)((r->flags & ~o->clear_flags) | o->set_flags);
     if (o->counts && r->attempts < UINT16_MAX)
         r->attempts++;
     if (o->state != SPOOL_RECIPIENT_WAITING) {
@@ -163,6 +165,7 @@ static void outcome_encode(const struct spool_message *m, const struct spool_out
             .recipient = o->recipient,
             .state = o->state,
             .counts = o->counts,
+            .flags = m->recipients[o->recipient].flags,
             .attempts = m->recipients[o->recipient].attempts,
             .due_s = o->due_s,
             .text = outcome_text(o),
@@ -175,21 +178,30 @@ static void outcome_encode(const struct spool_message *m, const struct spool_out
                       crc32c(0, record + SPOOL_RECORD_HEADER_LEN, len - SPOOL_RECORD_HEADER_LEN));
 }
 
-/* Into the open batch, or in line for it. Answers the ticket. */
-static uint64_t outcome_append(struct spool_log *log, const struct spool_message *m,
-                               const struct spool_outcome *outcomes, uint32_t count, uint32_t len)
-{
-    uint8_t *place = spool_batch_reserve(log, len);
+/* Where a record of `len` bytes is to be made: in the open batch, or in memory, in line for it. */
+struct place {
+    uint8_t *record;
+    struct spool_deferred *deferred;
+};
 
-    if (place) {
-        outcome_encode(m, outcomes, count, len, place);
-        return spool_batch_add(log, len, NULL);
-    }
+static struct place place_get(struct spool_log *log, uint32_t len)
+{
+    uint8_t *record = spool_batch_reserve(log, len);
+
+    if (record)
+        return (struct place){.record = record};
     struct spool_deferred *d = mem_alloc(sizeof(*d) + len);
     d->len = len;
-    outcome_encode(m, outcomes, count, len, d->record);
-    list_init(&d->node);
-    list_push_back(&log->deferred, &d->node);
+    return (struct place){.record = d->record, .deferred = d};
+}
+
+/* The record is made. Answers the ticket. */
+static uint64_t place_fill(struct spool_log *log, const struct place *p, uint32_t len)
+{
+    if (!p->deferred)
+        return spool_batch_add(log, len, NULL);
+    list_init(&p->deferred->node);
+    list_push_back(&log->deferred, &p->deferred->node);
     return log->ticket + ++log->deferred_count;
 }
 
@@ -213,12 +225,29 @@ void spool_outcomes(struct spool *s, struct spool_message *m, const struct spool
 
         while (to < count && len + outcome_len(&outcomes[to]) <= max)
             len += outcome_len(&outcomes[to++]);
-        ticket = outcome_append(log, m, outcomes + from, to - from, len);
+        struct place place = place_get(log, len);
+        outcome_encode(m, outcomes + from, to - from, len, place.record);
+        ticket = place_fill(log, &place, len);
         from = to;
     }
     s->counters.outcomes += count;
     if (m->recipients_left == 0)
         spool_message_kill(s, m, ticket);
+}
+
+void spool_revise(struct spool *s, struct spool_message *m, const struct spool_terms *terms)
+{
+    struct spool_log *log = m->segment->log;
+    uint32_t len = SPOOL_RECORD_HEADER_LEN + SPOOL_TERMS_LEN;
+    struct place place = place_get(log, len);
+
+    ASSERT(m->recipients_left > 0);
+    m->terms = *terms;
+    spool_terms_encode(terms, place.record + SPOOL_RECORD_HEADER_LEN);
+    spool_record_seal(place.record, SPOOL_RECORD_TERMS, len, 0, m->id,
+                      crc32c(0, place.record + SPOOL_RECORD_HEADER_LEN, SPOOL_TERMS_LEN));
+    (void)place_fill(log, &place, len);
+    s->counters.outcomes++;
 }
 
 void spool_outcomes_step(struct spool_log *log)

@@ -234,24 +234,49 @@ void spool_compact_extent_failed(struct spool_log *log)
 
 /* ---- the record --------------------------------------------------------------------------- */
 
-/* Changes a record in place to what is true now. */
-static void record_update(struct spool_compaction *c, uint8_t *record)
+/* What a record in memory says; its header may be masked. False if it is not this message's. */
+static bool record_view(const struct spool_compaction *c, const uint8_t *record,
+                        struct spool_message_view *out)
+{
+    const struct spool_record r = {
+        .type = SPOOL_RECORD_MESSAGE,
+        .aux = get_le32(record + 12),
+        .payload = record + SPOOL_RECORD_HEADER_LEN,
+        .payload_len = c->record_len - SPOOL_RECORD_HEADER_LEN,
+    };
+
+    return spool_message_decode(&r, out) && out->recipient_count == c->message->recipient_count
+           && out->extent_count == c->message->extent_count;
+}
+
+/* The record as it is to be from now on. */
+static void record_copy(const struct spool_compaction *c, uint8_t *record, uint32_t len)
 {
     const struct spool_message *m = c->message;
-    uint32_t body_len = get_le32(record + 12); /* aux */
-    uint8_t *block = record + SPOOL_RECORD_HEADER_LEN + body_len;
-    uint8_t *row = block + SPOOL_ENVELOPE_FIXED;
-    uint8_t *extent = record + c->record_len - m->extent_count * SPOOL_EXTENT_ENTRY;
     const struct spool_extent *extents = c->extents ? c->extents : m->extents;
+    struct spool_message_view v;
 
-    for (uint32_t i = 0; i < m->recipient_count; i++, row += SPOOL_ENVELOPE_RECIPIENT)
-        spool_recipient_state_encode(&m->recipients[i], row);
+    memcpy(record, c->record, c->record_len);
+    bool ours = record_view(c, record, &v);
+    ASSERT(ours); /* it was when it was read */
+    uint8_t *block = record + SPOOL_RECORD_HEADER_LEN + v.body.len;
+    uint8_t *extent = block + spool_envelope_update(block, &v, m);
     for (uint32_t i = 0; i < m->extent_count; i++, extent += SPOOL_EXTENT_ENTRY)
         spool_extent_entry_encode(extents[i].segment->number, extents[i].offset,
                                   extents[i].body_len, extent);
-    uint32_t crc =
-        crc32c(0, record + SPOOL_RECORD_HEADER_LEN, c->record_len - SPOOL_RECORD_HEADER_LEN);
-    spool_record_seal(record, SPOOL_RECORD_MESSAGE, c->record_len, body_len, m->id, crc);
+    ASSERT(extent == record + len);
+    uint32_t crc = crc32c(0, record + SPOOL_RECORD_HEADER_LEN, len - SPOOL_RECORD_HEADER_LEN);
+    spool_record_seal(record, SPOOL_RECORD_MESSAGE, len, (uint32_t)v.body.len, m->id, crc);
+}
+
+/* Its terms may need a place that the old record does not have. */
+static uint32_t copy_len(const struct spool_compaction *c)
+{
+    struct spool_message_view v;
+    bool ours = record_view(c, c->record, &v);
+
+    ASSERT(ours);
+    return c->record_len + (spool_envelope_grows(&v, c->message) ? SPOOL_TERMS_LEN : 0);
 }
 
 void spool_move_append(struct spool_compaction *c)
@@ -262,28 +287,23 @@ void spool_move_append(struct spool_compaction *c)
         spool_move_end(c);
         return;
     }
-    uint8_t *place = spool_compact_affordable(log, c->record_len)
-                         ? spool_batch_reserve(log, c->record_len)
-                         : NULL;
+    uint32_t len = copy_len(c);
+    if (len > log->spool->record_max) {
+        c->message->spool_state |= SPOOL_M_STAYS; /* checkpoints keep its terms */
+        spool_move_end(c);
+        return;
+    }
+    uint8_t *place = spool_compact_affordable(log, len) ? spool_batch_reserve(log, len) : NULL;
     if (!place) {
         c->state = MOVE_APPEND; /* the next step tries again */
         return;
     }
-    memcpy(place, c->record, c->record_len);
-    record_update(c, place);
+    record_copy(c, place, len);
     struct spool_pending *p = spool_pending_get(log->spool, PENDING_MOVE);
-    (void)spool_batch_add(log, c->record_len, p);
+    (void)spool_batch_add(log, len, p);
     c->message->spool_state |= SPOOL_M_APPENDED;
     c->state = MOVE_WAIT;
-    log->spool->counters.compacted_bytes += c->record_len;
-}
-
-static bool record_matches(const struct spool_compaction *c, const struct spool_record *r)
-{
-    struct spool_message_view v;
-
-    return spool_message_decode(r, &v) && v.recipient_count == c->message->recipient_count
-           && v.extent_count == c->message->extent_count;
+    log->spool->counters.compacted_bytes += len;
 }
 
 static void record_read_done(struct io_op *op)
@@ -298,7 +318,8 @@ static void record_read_done(struct io_op *op)
         return;
     }
     c->record = c->memory + c->offset % SPOOL_BLOCK;
-    if (decode(c, c->record, SPOOL_RECORD_MESSAGE, &r) && !record_matches(c, &r))
+    struct spool_message_view v;
+    if (decode(c, c->record, SPOOL_RECORD_MESSAGE, &r) && !record_view(c, c->record, &v))
         c->error = -EBADMSG;
     if (c->error && c->message->hot) {
         /* What the disk has lost memory still knows. */
@@ -339,6 +360,9 @@ static void relocate(struct spool_compaction *c, const struct spool_pending *p,
     spool_message_unlink(m, 0);
     m->segment = b->segment;
     m->offset = b->offset + p->at;
+    if (m->hot && m->record_len != p->len)
+        spool_message_cool(m); /* memory has it as it was */
+    m->record_len = p->len;
     if (c->extents) {
         struct spool_extent *old = m->extents;
 

@@ -1,167 +1,24 @@
 /*
- * spool_payload: what records hold: messages, outcomes, parts of a checkpoint. The other half of
- * spool_format.
+ * spool_payload: what records hold besides messages: outcomes, terms, parts of a checkpoint. Another
+ * part of spool_format.
  */
 #include "base_assert.h"
 #include "spool_format_priv.h"
 
-/* ---- message ------------------------------------------------------------------------------ */
+/* ---- terms -------------------------------------------------------------------------------- */
 
-/* Envelope block: 0 flags, 4 arrived, 8 body length, 16 recipients, 20 extents, 24 sender's length,
- * 26 facts' length, 28 length of the recipients' texts; then a row a recipient, sender, facts,
- * recipients. The extents stand behind, at the end of the record. */
+/* 0 deliver by, 4 priority. */
 
-size_t spool_envelope_len(const struct spool_envelope *e)
+void spool_terms_encode(const struct spool_terms *t, uint8_t *out)
 {
-    if (e->sender.len > SPOOL_TEXT_MAX || e->facts.len > SPOOL_TEXT_MAX
-        || e->recipient_count > SPOOL_BATCH_LEN_MAX)
-        return 0;
-    size_t len = SPOOL_ENVELOPE_FIXED + e->sender.len + e->facts.len
-                 + (size_t)e->recipient_count * SPOOL_ENVELOPE_RECIPIENT;
-    for (uint32_t i = 0; i < e->recipient_count; i++) {
-        if (e->recipients[i].len > SPOOL_TEXT_MAX)
-            return 0;
-        len += e->recipients[i].len;
-    }
-    return len;
+    put_le32(out, t->deliver_by_s);
+    out[4] = (uint8_t)t->priority;
+    memset(out + 5, 0, SPOOL_TERMS_LEN - 5);
 }
 
-static uint8_t *put_slice(uint8_t *out, struct slice s)
+struct spool_terms spool_terms_decode(const uint8_t *in)
 {
-    if (s.len > 0)
-        memcpy(out, s.data, s.len);
-    return out + s.len;
-}
-
-void spool_envelope_encode(const struct spool_envelope *e, uint64_t body_len, uint32_t extents,
-                           uint8_t *out)
-{
-    uint8_t *state = out + SPOOL_ENVELOPE_FIXED;
-    uint8_t *text = state + (size_t)e->recipient_count * SPOOL_ENVELOPE_RECIPIENT;
-    uint32_t text_len = 0;
-
-    memset(out, 0, SPOOL_ENVELOPE_FIXED);
-    put_le16(out, e->flags);
-    put_le32(out + 4, e->arrived_s);
-    put_le32(out + 16, e->recipient_count);
-    put_le16(out + 24, (uint16_t)e->sender.len);
-    put_le16(out + 26, (uint16_t)e->facts.len);
-    spool_envelope_set_body(out, body_len, extents);
-    text = put_slice(text, e->sender);
-    text = put_slice(text, e->facts);
-    for (uint32_t i = 0; i < e->recipient_count; i++) {
-        memset(state, 0, SPOOL_ENVELOPE_RECIPIENT);
-        put_le16(state + 8, (uint16_t)e->recipients[i].len);
-        state += SPOOL_ENVELOPE_RECIPIENT;
-        text = put_slice(text, e->recipients[i]);
-        text_len += (uint32_t)e->recipients[i].len;
-    }
-    put_le32(out + 28, text_len);
-}
-
-void spool_envelope_set_body(uint8_t *block, uint64_t body_len, uint32_t extents)
-{
-    put_le64(block + 8, body_len);
-    put_le32(block + 20, extents);
-}
-
-void spool_extent_entry_encode(uint64_t segment, uint32_t offset, uint32_t body_len, uint8_t *out)
-{
-    put_le64(out, segment);
-    put_le32(out + 8, offset);
-    put_le32(out + 12, body_len);
-}
-
-struct spool_extent_entry spool_extent_entry_decode(const uint8_t *in)
-{
-    return (struct spool_extent_entry){
-        .segment = get_le64(in),
-        .offset = get_le32(in + 8),
-        .body_len = get_le32(in + 12),
-    };
-}
-
-bool spool_message_decode(const struct spool_record *r, struct spool_message_view *out)
-{
-    if (r->type != SPOOL_RECORD_MESSAGE || r->payload_len < SPOOL_ENVELOPE_FIXED
-        || r->aux > r->payload_len - SPOOL_ENVELOPE_FIXED)
-        return false;
-    const uint8_t *block = r->payload + r->aux;
-    struct spool_message_view v = {
-        .body = slice_of(r->payload, r->aux),
-        .flags = get_le16(block),
-        .arrived_s = get_le32(block + 4),
-        .body_len = get_le64(block + 8),
-        .recipient_count = get_le32(block + 16),
-        .extent_count = get_le32(block + 20),
-    };
-    uint64_t text_len = get_le32(block + 28);
-    uint64_t sender_len = get_le16(block + 24), facts_len = get_le16(block + 26);
-    uint64_t states_len = (uint64_t)v.recipient_count * SPOOL_ENVELOPE_RECIPIENT;
-    uint64_t extents_len = (uint64_t)v.extent_count * SPOOL_EXTENT_ENTRY;
-    uint64_t len = SPOOL_ENVELOPE_FIXED + states_len + sender_len + facts_len + text_len
-                   + extents_len + r->aux;
-
-    if (len != r->payload_len)
-        return false;
-    v.states = block + SPOOL_ENVELOPE_FIXED;
-    v.sender = slice_of(v.states + states_len, sender_len);
-    v.facts = slice_of(v.sender.data + sender_len, facts_len);
-    v.recipients = v.facts.data + facts_len;
-    v.extents = v.recipients + text_len;
-    for (uint32_t i = 0; i < v.recipient_count; i++) {
-        uint16_t one = spool_message_recipient_len(&v, i);
-
-        if (one > text_len)
-            return false;
-        text_len -= one;
-    }
-    if (text_len != 0)
-        return false;
-    *out = v;
-    return true;
-}
-
-bool spool_message_sums(const struct spool_message_view *v)
-{
-    uint64_t len = v->body.len;
-
-    for (uint32_t i = 0; i < v->extent_count; i++)
-        len += spool_extent_entry_decode(v->extents + (size_t)i * SPOOL_EXTENT_ENTRY).body_len;
-    return len == v->body_len;
-}
-
-/* A recipient's row: 0 state, 2 attempts, 4 due, 8 length of its text. */
-
-uint16_t spool_message_recipient_len(const struct spool_message_view *v, uint32_t index)
-{
-    return get_le16(v->states + (size_t)index * SPOOL_ENVELOPE_RECIPIENT + 8);
-}
-
-static uint8_t state_checked(uint8_t state)
-{
-    /* An unknown state is work rather than silence. */
-    return state <= SPOOL_RECIPIENT_DELETED ? state : SPOOL_RECIPIENT_WAITING;
-}
-
-void spool_message_recipient(const struct spool_message_view *v, uint32_t index,
-                             struct spool_recipient *out)
-{
-    const uint8_t *row = v->states + (size_t)index * SPOOL_ENVELOPE_RECIPIENT;
-
-    *out = (struct spool_recipient){
-        .state = state_checked(row[0]),
-        .attempts = get_le16(row + 2),
-        .due_s = get_le32(row + 4),
-    };
-}
-
-void spool_recipient_state_encode(const struct spool_recipient *r, uint8_t *state)
-{
-    state[0] = r->state;
-    state[1] = 0;
-    put_le16(state + 2, r->attempts);
-    put_le32(state + 4, r->due_s);
+    return (struct spool_terms){.deliver_by_s = get_le32(in), .priority = (int8_t)in[4]};
 }
 
 /* ---- outcome ------------------------------------------------------------------------------ */
@@ -169,13 +26,17 @@ void spool_recipient_state_encode(const struct spool_recipient *r, uint8_t *stat
 size_t spool_outcome_entry_encode(const struct spool_outcome_entry *e, uint8_t *out)
 {
     ASSERT(e->text.len <= SPOOL_OUTCOME_TEXT_MAX);
+    _Static_assert((int)SPOOL_OUTCOME_TEXT_MAX <= (int)UINT16_MAX, "16 bits hold its length");
     put_le32(out, e->recipient);
     out[4] = e->state;
     out[5] = e->counts;
     put_le16(out + 6, e->attempts);
     put_le32(out + 8, e->due_s);
-    put_le32(out + 12, (uint32_t)e->text.len);
-    put_slice(out + SPOOL_OUTCOME_ENTRY, e->text);
+    put_le16(out + 12, (uint16_t)e->text.len);
+    out[14] = e->flags & SPOOL_RECIPIENT_LOGGED;
+    out[15] = 0;
+    if (e->text.len > 0)
+        memcpy(out + SPOOL_OUTCOME_ENTRY, e->text.data, e->text.len);
     return SPOOL_OUTCOME_ENTRY + e->text.len;
 }
 
@@ -184,12 +45,13 @@ bool spool_outcome_entry_decode(struct slice *payload, struct spool_outcome_entr
     if (payload->len < SPOOL_OUTCOME_ENTRY)
         return false;
     const uint8_t *in = payload->data;
-    uint32_t text_len = get_le32(in + 12);
+    uint32_t text_len = get_le16(in + 12);
     if (text_len > payload->len - SPOOL_OUTCOME_ENTRY)
         return false;
     *out = (struct spool_outcome_entry){
         .recipient = get_le32(in),
-        .state = state_checked(in[4]),
+        .state = spool_state_checked(in[4]),
+        .flags = in[14] & SPOOL_RECIPIENT_LOGGED, /* version 1: 0 */
         .counts = in[5] != 0,
         .attempts = get_le16(in + 6),
         .due_s = get_le32(in + 8),
@@ -201,8 +63,11 @@ bool spool_outcome_entry_decode(struct slice *payload, struct spool_outcome_entr
 
 /* ---- checkpoint part ---------------------------------------------------------------------- */
 
-/* 0 id, 8 segment, 16 offset, 20 record's length, 24 body's length, 32 arrived, 36 flags,
- * 40 recipients, 44 extents, 48 reserved; then 8 bytes a recipient: 0 due, 4 attempts, 6 state. */
+/* 0 id, 8 segment, 16 offset, 20 record's length, 24 body's length, 32 arrived, 36 flags, 38 priority,
+ * 40 recipients, 44 extents, 48 hash of the sender, 52 of its domain, 56 of the first recipient's
+ * domain, 60 deliver by, 64 number of the text; then 8 bytes a recipient: 0 due, 4 attempts, 6 state,
+ * 7 flags; then the extents; then the text, if it is the first entry to name it: 2 bytes of length and
+ * the text. Version 1 ends at 56, has nothing from 48 on, no priority and no flags. */
 
 size_t spool_part_entry_len(uint32_t recipient_count, uint32_t extent_count)
 {
@@ -210,7 +75,8 @@ size_t spool_part_entry_len(uint32_t recipient_count, uint32_t extent_count)
            + (size_t)extent_count * SPOOL_EXTENT_ENTRY;
 }
 
-uint8_t *spool_part_entry_encode(const struct spool_message *m, uint64_t segment, uint8_t *out)
+uint8_t *spool_part_entry_encode(const struct spool_message *m, uint64_t segment, uint32_t text,
+                                 uint8_t *out)
 {
     memset(out, 0, SPOOL_PART_FIXED);
     put_le64(out, m->id);
@@ -220,24 +86,54 @@ uint8_t *spool_part_entry_encode(const struct spool_message *m, uint64_t segment
     put_le64(out + 24, m->body_len);
     put_le32(out + 32, m->arrived_s);
     put_le16(out + 36, m->flags);
+    out[38] = (uint8_t)m->terms.priority;
     put_le32(out + 40, m->recipient_count);
     put_le32(out + 44, m->extent_count);
+    put_le32(out + 48, m->sender_hash);
+    put_le32(out + 52, m->sender_domain_hash);
+    put_le32(out + 56, m->domain_hash);
+    put_le32(out + 60, m->terms.deliver_by_s);
+    put_le32(out + 64, text);
     out += SPOOL_PART_FIXED;
     for (uint32_t i = 0; i < m->recipient_count; i++) {
         put_le32(out, m->recipients[i].due_s);
         put_le16(out + 4, m->recipients[i].attempts);
         out[6] = m->recipients[i].state;
-        out[7] = 0;
+        out[7] = m->recipients[i].flags & SPOOL_RECIPIENT_LOGGED;
         out += SPOOL_PART_RECIPIENT;
     }
     return out;
 }
 
-bool spool_part_entry_decode(struct slice *payload, struct spool_part_entry *out)
+/* The text that an entry names: one that is known, or the next one, which stands at the front of
+ * *rest. */
+static bool part_text(struct slice *rest, uint32_t number, struct spool_part_texts *texts,
+                      struct slice *out)
 {
-    if (payload->len < SPOOL_PART_FIXED)
+    if (number == 0)
+        return true;
+    if (number <= texts->count) {
+        *out = texts->texts[number - 1];
+        return true;
+    }
+    if (number != texts->count + 1 || number > SPOOL_PART_TEXTS_MAX || rest->len < SPOOL_PART_TEXT
+        || get_le16(rest->data) > rest->len - SPOOL_PART_TEXT)
         return false;
+    *out = slice_of(rest->data + SPOOL_PART_TEXT, get_le16(rest->data));
+    slice_advance(rest, SPOOL_PART_TEXT + out->len);
+    texts->texts[texts->count++] = *out;
+    return true;
+}
+
+bool spool_part_entry_decode(struct slice *payload, uint8_t version, struct spool_part_texts *texts,
+                             struct spool_part_entry *out)
+{
     const uint8_t *in = payload->data;
+    struct slice rest = *payload;
+    size_t fixed = version == 1 ? SPOOL_PART_FIXED_V1 : SPOOL_PART_FIXED;
+
+    if (payload->len < fixed)
+        return false;
     struct spool_part_entry e = {
         .id = get_le64(in),
         .segment = get_le64(in + 8),
@@ -248,16 +144,27 @@ bool spool_part_entry_decode(struct slice *payload, struct spool_part_entry *out
         .flags = get_le16(in + 36),
         .recipient_count = get_le32(in + 40),
         .extent_count = get_le32(in + 44),
-        .recipients = in + SPOOL_PART_FIXED,
+        .recipients = in + fixed,
     };
-    uint64_t len = (uint64_t)SPOOL_PART_FIXED + (uint64_t)e.recipient_count * SPOOL_PART_RECIPIENT
-                   + (uint64_t)e.extent_count * SPOOL_EXTENT_ENTRY;
+    uint64_t rows = (uint64_t)e.recipient_count * SPOOL_PART_RECIPIENT;
+    uint64_t extents = (uint64_t)e.extent_count * SPOOL_EXTENT_ENTRY;
 
-    if (len > payload->len)
+    if (fixed + rows + extents > payload->len)
         return false;
-    e.extents = e.recipients + (size_t)e.recipient_count * SPOOL_PART_RECIPIENT;
+    e.extents = e.recipients + (size_t)rows;
+    slice_advance(&rest, (size_t)(fixed + rows + extents));
+    if (version > 1) {
+        e.hashed = true;
+        e.terms.priority = (int8_t)in[38];
+        e.sender_hash = get_le32(in + 48);
+        e.sender_domain_hash = get_le32(in + 52);
+        e.domain_hash = get_le32(in + 56);
+        e.terms.deliver_by_s = get_le32(in + 60);
+        if (!part_text(&rest, get_le32(in + 64), texts, &e.text))
+            return false;
+    }
     *out = e;
-    slice_advance(payload, (size_t)len);
+    *payload = rest;
     return true;
 }
 
@@ -269,6 +176,7 @@ void spool_part_recipient(const struct spool_part_entry *e, uint32_t index,
     *out = (struct spool_recipient){
         .due_s = get_le32(row),
         .attempts = get_le16(row + 4),
-        .state = state_checked(row[6]),
+        .state = spool_state_checked(row[6]),
+        .flags = row[7] & SPOOL_RECIPIENT_LOGGED,
     };
 }

@@ -1,7 +1,7 @@
 /*
  * spool_priv: what the modules of the spool share.
  *
- *   spool_format, spool_payload      bytes on disk, pure
+ *   spool_format, _envelope, _payload    bytes on disk, pure
  *   spool_staging                    registered memory, bodies being written
  *   spool_segment                    segment objects and what lives in them
  *   spool_files, spool_jobs          how many segments; one file job at a time a log
@@ -44,12 +44,13 @@ enum {
 
 /* Private bits of spool_message.spool_state. */
 enum {
-    SPOOL_M_MOVING = 1,   /* compaction is reading it or has a copy on its way */
-    SPOOL_M_APPENDED = 2, /* ... and that copy is in a batch: checkpoints leave it out */
-    SPOOL_M_STAYS = 4,    /* damaged or too large: compaction leaves it alone */
-    SPOOL_M_MARK = 8,     /* recovery: seen since the checkpoint began */
-    SPOOL_M_LOST = 16,    /* recovery: where it is said to be there is nothing */
-    SPOOL_M_DEAD = 32,    /* no recipient is left; somebody still reads it */
+    SPOOL_M_MOVING = 1,    /* compaction is reading it or has a copy on its way */
+    SPOOL_M_APPENDED = 2,  /* ... and that copy is in a batch: checkpoints leave it out */
+    SPOOL_M_STAYS = 4,     /* damaged or too large: compaction leaves it alone */
+    SPOOL_M_MARK = 8,      /* recovery: seen since the checkpoint began */
+    SPOOL_M_LOST = 16,     /* recovery: where it is said to be there is nothing */
+    SPOOL_M_DEAD = 32,     /* no recipient is left; somebody still reads it */
+    SPOOL_M_UNHASHED = 64, /* recovery: from a checkpoint that did not have its hashes */
 };
 
 /* ---- staging ---- */
@@ -95,6 +96,7 @@ struct spool_segment {
     bool bad;      /* a sync failed: nothing is appended any more */
     bool empty;    /* nothing in it was ever acknowledged */
     bool header_ok;
+    bool unhashed;    /* recovery: messages in it are SPOOL_M_UNHASHED */
     uint32_t unacked; /* batches on their way */
     uint32_t loose;   /* stable extents of writers that have not committed */
     uint32_t live_records;

@@ -168,12 +168,21 @@ enum spool_read spool_reader_envelope(struct spool_reader *r, struct slice *out_
         *out_sender = v.sender;
     if (out_facts)
         *out_facts = v.facts;
-    const uint8_t *text = v.recipients;
-    for (uint32_t i = 0; i < v.recipient_count && out_recipients; i++) {
-        out_recipients[i] = slice_of(text, spool_message_recipient_len(&v, i));
-        text += out_recipients[i].len;
-    }
+    if (out_recipients)
+        spool_message_recipients(&v, out_recipients);
     return SPOOL_READ_PIECE;
+}
+
+void spool_reader_dsn(struct spool_reader *r, struct slice *out_envid, struct spool_dsn *out_dsn)
+{
+    struct spool_message_view v;
+    enum spool_read result = need_record(r, &v);
+
+    ASSERT(result == SPOOL_READ_PIECE); /* the envelope has been one */
+    if (out_envid)
+        *out_envid = v.envid;
+    if (out_dsn)
+        spool_message_dsn(&v, out_dsn);
 }
 
 enum spool_read spool_reader_body(struct spool_reader *r, struct slice *out_piece)

@@ -291,6 +291,49 @@ static int replay_all(struct recover *r)
     return replay(r, (struct spool_position){0, 0});
 }
 
+/* ---- hashes ------------------------------------------------------------------------------- */
+
+/* Checkpoints of version 1 did not have them: once, after the change, messages are read for it. */
+
+static bool note_unhashed(struct spool_message *m, void *context)
+{
+    const struct recover *r = context;
+
+    if (spool_replay_is_ours(r, m->id) && (m->spool_state & SPOOL_M_UNHASHED) && m->segment)
+        m->segment->unhashed = true;
+    return true;
+}
+
+static void hash_record(void *context, const struct spool_record *rec, uint32_t offset)
+{
+    const struct recover *r = context;
+    struct spool_message *m = rec->type == SPOOL_RECORD_MESSAGE ? spool_find(r->s, rec->id) : NULL;
+    struct spool_message_view v;
+
+    if (m && m->segment == r->seg && m->offset == offset && spool_message_decode(rec, &v))
+        spool_message_hash(m, &v);
+}
+
+static int hash_unhashed(struct recover *r)
+{
+    const struct spool_scan_visitor visitor = {.context = r, .record = hash_record};
+
+    spool_each(r->s, note_unhashed, r);
+    LIST_EACH(&r->log->segments, node)
+    {
+        struct spool_segment *seg = container_of(node, struct spool_segment, node);
+        struct spool_scan_source source = spool_segment_source(seg);
+
+        if (!seg->unhashed)
+            continue;
+        r->seg = seg;
+        int error = spool_scan(&source, SPOOL_BLOCK, &visitor);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
 static bool adopt_message(struct spool_message *m, void *context)
 {
     struct recover *r = context;
@@ -355,6 +398,8 @@ int spool_recover(struct spool_log *log, struct spool_recovery *out, struct buf 
         error = replay_all(r);
         r->newest = (struct spool_position){0, 0};
     }
+    if (!error)
+        error = hash_unhashed(r);
     if (error) {
         (void)buf_printf(out_error,
                          "spool %s: cannot read segment %016llx: %s; the disk may be failing: copy "

@@ -49,6 +49,7 @@ struct recover {
     uint32_t check_parts;
     uint64_t check_entries;
     bool check_begun, check_complete;
+    struct spool_part_texts texts; /* of the part being read */
 };
 
 static inline bool spool_replay_is_ours(const struct recover *r, uint64_t id)

@@ -84,11 +84,7 @@ static void on_message(struct recover *r, const struct spool_record *rec, uint32
     m->segment = r->seg;
     m->offset = offset;
     m->record_len = rec->len;
-    m->body_len = v.body_len;
-    m->arrived_s = v.arrived_s;
-    m->flags = v.flags;
-    for (uint32_t i = 0; i < v.recipient_count; i++)
-        spool_message_recipient(&v, i, &m->recipients[i]);
+    spool_message_take(m, &v);
     set_extents(r, m, v.extent_count, v.extents);
     if (m->spool_state & SPOOL_M_LOST) {
         /* Grows by doubling; there are few. */
@@ -120,7 +116,8 @@ static void on_part(struct recover *r, const struct spool_record *rec)
         return; /* of a checkpoint that began earlier and never mattered */
     r->check_parts++;
     r->check_entries += rec->aux;
-    while (spool_part_entry_decode(&payload, &e)) {
+    r->texts.count = 0;
+    while (spool_part_entry_decode(&payload, rec->version, &r->texts, &e)) {
         if (!spool_replay_is_ours(r, e.id)) {
             spool_recover_report_message(r, e.id, "a checkpoint says what cannot be");
             continue;
@@ -133,6 +130,12 @@ static void on_part(struct recover *r, const struct spool_record *rec)
         m->body_len = e.body_len;
         m->arrived_s = e.arrived_s;
         m->flags = e.flags;
+        m->terms = e.terms;
+        m->sender_hash = e.sender_hash;
+        m->sender_domain_hash = e.sender_domain_hash;
+        m->domain_hash = e.domain_hash;
+        if (!e.hashed)
+            m->spool_state |= SPOOL_M_UNHASHED;
         if (!seg || e.offset > seg->size || e.record_len > seg->size - e.offset
             || e.record_len < SPOOL_RECORD_HEADER_LEN || e.record_len > SPOOL_BATCH_LEN_MAX)
             m->spool_state |= SPOOL_M_LOST;
@@ -159,12 +162,21 @@ static void on_outcome(struct recover *r, const struct spool_record *rec)
         struct spool_recipient *to = &m->recipients[e.recipient];
 
         to->state = e.state;
+        to->flags = e.flags;
         to->attempts = e.attempts;
         to->due_s = e.due_s;
     }
     m->recipients_left = count_left(m);
     if (m->recipients_left == 0)
         spool_replay_drop(r, m);
+}
+
+static void on_terms(struct recover *r, const struct spool_record *rec)
+{
+    struct spool_message *m = spool_find(r->s, rec->id);
+
+    if (m && rec->payload_len >= SPOOL_TERMS_LEN)
+        m->terms = spool_terms_decode(rec->payload);
 }
 
 /* ---- checkpoints -------------------------------------------------------------------------- */
@@ -231,6 +243,7 @@ void spool_replay_record(void *context, const struct spool_record *rec, uint32_t
     case SPOOL_RECORD_PART: on_part(r, rec); break;
     case SPOOL_RECORD_END: on_end(r, rec); break;
     case SPOOL_RECORD_VOID: on_void(r, rec); break;
+    case SPOOL_RECORD_TERMS: on_terms(r, rec); break;
     case SPOOL_RECORD_EXTENT:
     case SPOOL_RECORD_TYPE_END: break;
     }

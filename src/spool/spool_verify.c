@@ -197,9 +197,38 @@ struct dump {
     struct spool_log *log;
     struct spool_segment *seg;
     uint64_t id; /* 0: all */
+    struct spool_part_texts texts;
 };
 
 static const char *const state_names[] = {"waiting", "delivered", "bounced", "deleted"};
+
+/* What is usual goes without saying. */
+static void dump_terms(const struct dump *d, const struct spool_terms *t)
+{
+    if (spool_terms_any(t))
+        spool_finding(d->s, "  deliver_by=%u priority=%d", t->deliver_by_s, t->priority);
+}
+
+static void dump_recipients(const struct dump *d, const struct spool_message_view *v)
+{
+    struct slice *texts = mem_calloc(v->recipient_count + 1, sizeof(*texts));
+    struct spool_dsn *dsn = mem_calloc(v->recipient_count + 1, sizeof(*dsn));
+
+    spool_message_recipients(v, texts);
+    spool_message_dsn(v, dsn);
+    for (uint32_t i = 0; i < v->recipient_count; i++) {
+        struct spool_recipient to;
+
+        spool_message_recipient(v, i, &to);
+        spool_finding(d->s, "  recipient %u <%.*s> %s attempts=%u due=%u flags=%u", i,
+                      SLICE_ARG(texts[i]), state_names[to.state], to.attempts, to.due_s, to.flags);
+        if (dsn[i].notify != 0 || dsn[i].orcpt.len > 0)
+            spool_finding(d->s, "  recipient %u notify=%u orcpt=%.*s", i, dsn[i].notify,
+                          SLICE_ARG(dsn[i].orcpt));
+    }
+    mem_free(texts);
+    mem_free(dsn);
+}
 
 static void dump_message(const struct dump *d, const struct spool_record *r)
 {
@@ -212,16 +241,10 @@ static void dump_message(const struct dump *d, const struct spool_record *r)
     spool_finding(d->s, "  sender=<%.*s> arrived=%u flags=%u body=%llu in_record=%zu extents=%u",
                   SLICE_ARG(v.sender), v.arrived_s, v.flags, (unsigned long long)v.body_len,
                   v.body.len, v.extent_count);
-    const uint8_t *text = v.recipients;
-    for (uint32_t i = 0; i < v.recipient_count; i++) {
-        uint16_t len = spool_message_recipient_len(&v, i);
-        struct spool_recipient to;
-
-        spool_message_recipient(&v, i, &to);
-        spool_finding(d->s, "  recipient %u <%.*s> %s attempts=%u due=%u", i, (int)len,
-                      (const char *)text, state_names[to.state], to.attempts, to.due_s);
-        text += len;
-    }
+    if (v.envid.len > 0)
+        spool_finding(d->s, "  envid=%.*s", SLICE_ARG(v.envid));
+    dump_terms(d, &v.terms);
+    dump_recipients(d, &v);
     for (uint32_t i = 0; i < v.extent_count; i++) {
         struct spool_extent_entry e =
             spool_extent_entry_decode(v.extents + (size_t)i * SPOOL_EXTENT_ENTRY);
@@ -239,58 +262,79 @@ static void dump_outcome(const struct dump *d, const struct spool_record *r)
     struct spool_outcome_entry e;
 
     while (spool_outcome_entry_decode(&payload, &e))
-        spool_finding(d->s, "  recipient %u %s attempts=%u due=%u %.*s", e.recipient,
-                      state_names[e.state], e.attempts, e.due_s, SLICE_ARG(e.text));
+        spool_finding(d->s, "  recipient %u %s attempts=%u due=%u flags=%u %.*s", e.recipient,
+                      state_names[e.state], e.attempts, e.due_s, e.flags, SLICE_ARG(e.text));
 }
 
-static void dump_part(const struct dump *d, const struct spool_record *r)
+static void dump_part_entry(const struct dump *d, const struct spool_part_entry *e)
+{
+    char text[ID_TEXT_SIZE];
+
+    id_to_text(e->id, text);
+    spool_finding(d->s, "  message %s segment=%016llx offset=%u recipients=%u", text,
+                  (unsigned long long)e->segment, e->offset, e->recipient_count);
+    if (d->id == 0)
+        return;
+    dump_terms(d, &e->terms);
+    for (uint32_t i = 0; i < e->recipient_count; i++) {
+        struct spool_recipient to;
+
+        spool_part_recipient(e, i, &to);
+        spool_finding(d->s, "  recipient %u %s attempts=%u due=%u flags=%u", i,
+                      state_names[to.state], to.attempts, to.due_s, to.flags);
+    }
+    if (e->text.len > 0)
+        spool_finding(d->s, "  reason %.*s", SLICE_ARG(e->text));
+}
+
+static void dump_part(struct dump *d, const struct spool_record *r)
 {
     struct slice payload = slice_of(r->payload, r->payload_len);
     struct spool_part_entry e;
-    char text[ID_TEXT_SIZE];
 
-    while (spool_part_entry_decode(&payload, &e)) {
-        if (d->id != 0 && e.id != d->id)
-            continue;
-        id_to_text(e.id, text);
-        spool_finding(d->s, "  message %s segment=%016llx offset=%u recipients=%u", text,
-                      (unsigned long long)e.segment, e.offset, e.recipient_count);
-        for (uint32_t i = 0; i < e.recipient_count && d->id != 0; i++) {
-            struct spool_recipient to;
-
-            spool_part_recipient(&e, i, &to);
-            spool_finding(d->s, "  recipient %u %s attempts=%u due=%u", i, state_names[to.state],
-                          to.attempts, to.due_s);
-        }
+    d->texts.count = 0;
+    while (spool_part_entry_decode(&payload, r->version, &d->texts, &e)) {
+        if (d->id == 0 || e.id == d->id)
+            dump_part_entry(d, &e);
     }
 }
 
-static bool part_names(const struct spool_record *r, uint64_t id)
+static bool part_names(struct dump *d, const struct spool_record *r)
 {
     struct slice payload = slice_of(r->payload, r->payload_len);
     struct spool_part_entry e;
 
-    while (spool_part_entry_decode(&payload, &e)) {
-        if (e.id == id)
+    d->texts.count = 0;
+    while (spool_part_entry_decode(&payload, r->version, &d->texts, &e)) {
+        if (e.id == d->id)
             return true;
     }
     return false;
 }
 
-static bool concerns(const struct dump *d, const struct spool_record *r)
+static void dump_record_terms(const struct dump *d, const struct spool_record *r)
+{
+    if (r->payload_len >= SPOOL_TERMS_LEN) {
+        const struct spool_terms t = spool_terms_decode(r->payload);
+
+        spool_finding(d->s, "  deliver_by=%u priority=%d", t.deliver_by_s, t.priority);
+    }
+}
+
+static bool concerns(struct dump *d, const struct spool_record *r)
 {
     if (d->id == 0)
         return true;
     return r->type == SPOOL_RECORD_PART
-               ? part_names(r, d->id)
+               ? part_names(d, r)
                : r->id == d->id && r->type != SPOOL_RECORD_BEGIN && r->type != SPOOL_RECORD_END;
 }
 
 static void dump_record(void *context, const struct spool_record *r, uint32_t offset)
 {
-    static const char *const names[] = {"",      "message", "extent", "outcome",
-                                        "begin", "part",    "end",    "void"};
-    const struct dump *d = context;
+    static const char *const names[] = {"",     "message", "extent", "outcome", "begin",
+                                        "part", "end",     "void",   "terms"};
+    struct dump *d = context;
     char text[ID_TEXT_SIZE];
 
     _Static_assert(ARRAY_LEN(names) == SPOOL_RECORD_TYPE_END, "a name a type");
@@ -305,6 +349,8 @@ static void dump_record(void *context, const struct spool_record *r, uint32_t of
         dump_outcome(d, r);
     else if (r->type == SPOOL_RECORD_PART)
         dump_part(d, r);
+    else if (r->type == SPOOL_RECORD_TERMS)
+        dump_record_terms(d, r);
 }
 
 static void dump_batch(void *context, const struct spool_batch_header *h)

@@ -135,7 +135,7 @@ void spool_writer_commit(struct spool_writer *w, const struct spool_envelope *en
         return;
     w->envelope = mem_alloc(envelope_len);
     w->envelope_len = (uint32_t)envelope_len;
-    spool_envelope_encode(envelope, 0, 0, w->envelope);
+    spool_envelope_encode(envelope, w->envelope);
     spool_commit_queue(w);
     if (log->commits.next == &w->node)
         spool_commit_step(log);

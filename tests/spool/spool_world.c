@@ -224,14 +224,32 @@ enum spool_result test_commit(struct test_writer *t, const char *sender, unsigne
         .flags = SPOOL_HAS_8BIT | SPOOL_REQUIRE_TLS,
         .facts = SLICE_LITERAL("client=192.0.2.1"),
     };
-    t->is_done = false;
-    spool_writer_commit(&t->w, &e);
-    ck_assert(!t->is_done);
+    enum spool_result result = test_commit_envelope(t, &e);
     mem_free(to);
     mem_free(text);
+    return result;
+}
+
+enum spool_result test_commit_envelope(struct test_writer *t, const struct spool_envelope *e)
+{
+    t->is_done = false;
+    spool_writer_commit(&t->w, e);
+    ck_assert(!t->is_done);
     while (!t->is_done)
         spool_world_pass(t->world);
     return t->result;
+}
+
+struct spool_message *test_submit(struct spool_world *w, struct slice body,
+                                  const struct spool_envelope *e)
+{
+    struct test_writer t;
+
+    test_writer_init(&t, w);
+    ck_assert_int_eq(spool_writer_begin(w->s, &t.w, 0), SPOOL_OK);
+    ck_assert_int_eq(test_write(&t, body), SPOOL_OK);
+    ck_assert_int_eq(test_commit_envelope(&t, e), SPOOL_OK);
+    return t.message;
 }
 
 struct spool_message *test_message(struct spool_world *w, struct slice body, unsigned recipients)
@@ -324,6 +342,24 @@ int test_read(struct spool_world *w, struct spool_message *m, struct buf *out_bo
     spool_reader_finish(&t.r);
     spool_unpin(w->s, m, &ref);
     return error;
+}
+
+void test_dsn(struct spool_world *w, struct spool_message *m,
+              void (*use)(void *context, struct slice envid, const struct spool_dsn *dsn),
+              void *context)
+{
+    struct test_reader t = {0};
+    struct spool_ref ref = spool_pin(w->s, m);
+    struct spool_dsn *dsn = mem_calloc(m->recipient_count, sizeof(*dsn));
+    struct slice envid;
+
+    spool_reader_begin(&t.r, w->io, &ref, on_read);
+    ck_assert_int_eq(read_envelope(w, &t, m->recipient_count, NULL), 0);
+    spool_reader_dsn(&t.r, &envid, dsn);
+    use(context, envid, dsn);
+    spool_reader_finish(&t.r);
+    spool_unpin(w->s, m, &ref);
+    mem_free(dsn);
 }
 
 uint8_t *test_body(uint64_t seed, size_t len)

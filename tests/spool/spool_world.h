@@ -43,11 +43,18 @@ void test_writer_init(struct test_writer *t, struct spool_world *w);
 /* Feeds and commits, waiting where the spool says so. */
 enum spool_result test_write(struct test_writer *t, struct slice body);
 enum spool_result test_commit(struct test_writer *t, const char *sender, unsigned recipients);
+enum spool_result test_commit_envelope(struct test_writer *t, const struct spool_envelope *e);
 /* All at once; NULL unless stable. */
 struct spool_message *test_message(struct spool_world *w, struct slice body, unsigned recipients);
 void test_outcome(struct spool_world *w, struct spool_message *m, uint32_t recipient,
                   enum spool_recipient_state state, uint32_t due_s);
 
+struct spool_message *test_submit(struct spool_world *w, struct slice body,
+                                  const struct spool_envelope *e);
+/* What spool_reader_dsn() says; `use` is called while it is good. */
+void test_dsn(struct spool_world *w, struct spool_message *m,
+              void (*use)(void *context, struct slice envid, const struct spool_dsn *dsn),
+              void *context);
 /* Reads it back whole: 0 or the reader's error. */
 int test_read(struct spool_world *w, struct spool_message *m, struct buf *out_body,
               struct buf *out_envelope);

@@ -64,7 +64,10 @@ END_TEST
 
 static uint32_t make_message(uint8_t *record, uint64_t mask)
 {
-    struct slice to[2] = {SLICE_LITERAL("one@example.org"), SLICE_LITERAL("two@example.org")};
+    const struct slice to[2] = {SLICE_LITERAL("one@example.org"), SLICE_LITERAL("two@example.org")};
+    const struct spool_dsn dsn[2] = {
+        {.notify = SPOOL_NOTIFY_FAILURE | SPOOL_NOTIFY_DELAY},
+        {.orcpt = SLICE_LITERAL("rfc822;two+2B@example.org"), .flags = SPOOL_RECIPIENT_EXPANDED}};
     struct spool_envelope e = {
         .sender = SLICE_LITERAL("me@example.net"),
         .recipients = to,
@@ -72,12 +75,19 @@ static uint32_t make_message(uint8_t *record, uint64_t mask)
         .arrived_s = 77,
         .flags = SPOOL_HAS_DOT_LINES,
         .facts = SLICE_LITERAL("helo=x"),
+        .envid = SLICE_LITERAL("QQ314159"),
+        .dsn = dsn,
+        .terms = {.deliver_by_s = 99, .priority = -3},
+        .hold_until_s = 555,
     };
     uint32_t len =
         SPOOL_RECORD_HEADER_LEN + 5 + (uint32_t)spool_envelope_len(&e) + SPOOL_EXTENT_ENTRY;
 
     memcpy(record + SPOOL_RECORD_HEADER_LEN, "body\n", 5);
-    spool_envelope_encode(&e, 1005, 1, record + SPOOL_RECORD_HEADER_LEN + 5);
+    uint8_t *block = record + SPOOL_RECORD_HEADER_LEN + 5;
+    spool_envelope_encode(&e, block);
+    spool_envelope_set_body(block, 1005, 1);
+    spool_envelope_seal(block, spool_envelope_len(&e), 42);
     spool_extent_entry_encode(9, 96, 1000, record + len - SPOOL_EXTENT_ENTRY);
     spool_record_seal(record, SPOOL_RECORD_MESSAGE, len, 5, 42,
                       crc32c(0, record + SPOOL_RECORD_HEADER_LEN, len - SPOOL_RECORD_HEADER_LEN));
@@ -105,6 +115,67 @@ START_TEST(message)
     ck_assert_uint_eq(v.extent_count, 1);
     ck_assert_uint_eq(spool_extent_entry_decode(v.extents).offset, 96);
     ck_assert_uint_eq(v.body_len, 1005);
+
+    struct slice to[2];
+    struct spool_dsn dsn[2];
+    struct spool_recipient states[2];
+    ck_assert(slice_equal(v.envid, SLICE_LITERAL("QQ314159")));
+    ck_assert_uint_eq(v.terms.deliver_by_s, 99);
+    ck_assert_int_eq(v.terms.priority, -3);
+    spool_message_recipients(&v, to);
+    spool_message_dsn(&v, dsn);
+    for (uint32_t i = 0; i < 2; i++) {
+        spool_message_recipient(&v, i, &states[i]);
+        ck_assert_uint_eq(states[i].due_s, 555);
+    }
+    ck_assert(slice_equal(to[1], SLICE_LITERAL("two@example.org")));
+    ck_assert_uint_eq(states[0].flags, SPOOL_RECIPIENT_HELD);
+    ck_assert_uint_eq(states[1].flags, SPOOL_RECIPIENT_HELD | SPOOL_RECIPIENT_EXPANDED);
+    ck_assert_uint_eq(dsn[0].notify, SPOOL_NOTIFY_FAILURE | SPOOL_NOTIFY_DELAY);
+    ck_assert_uint_eq(dsn[0].orcpt.len, 0);
+    ck_assert_uint_eq(dsn[1].notify, 0);
+    ck_assert(slice_equal(dsn[1].orcpt, SLICE_LITERAL("rfc822;two+2B@example.org")));
+    ck_assert_uint_eq(dsn[1].flags, SPOOL_RECIPIENT_EXPANDED);
+}
+END_TEST
+
+/* The envelope's own sum: of every bit, and of the id. */
+START_TEST(block_sum)
+{
+    uint8_t record[512];
+    uint32_t len = make_message(record, 0);
+    uint8_t *block = record + SPOOL_RECORD_HEADER_LEN + 5;
+    size_t block_len = len - SPOOL_RECORD_HEADER_LEN - 5 - SPOOL_EXTENT_ENTRY;
+
+    ck_assert(spool_envelope_sum_is_right(block, block_len, 42));
+    ck_assert(!spool_envelope_sum_is_right(block, block_len, 43));
+    for (size_t bit = 0; bit < 8 * block_len; bit++) {
+        if (bit == 16)
+            continue; /* whether there is a sum: then it is longer than it says */
+        block[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        ck_assert(!spool_envelope_sum_is_right(block, block_len, 42));
+        block[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    struct spool_message_view v;
+    block[2] ^= SPOOL_PART_SUM;
+    ck_assert(!spool_envelope_decode(block, block_len + SPOOL_EXTENT_ENTRY, &v));
+}
+END_TEST
+
+/* A message that asks for nothing costs four bytes more than one of version 1 did. */
+START_TEST(usual_size)
+{
+    const struct slice to = SLICE_LITERAL("one@example.org");
+    const struct spool_dsn dsn = {0};
+    const struct spool_envelope e = {
+        .sender = SLICE_LITERAL("me@example.net"),
+        .recipients = &to,
+        .recipient_count = 1,
+        .facts = SLICE_LITERAL("helo=x"),
+        .dsn = &dsn,
+    };
+
+    ck_assert_uint_eq(spool_envelope_len(&e), 32 + 10 + 14 + 6 + 15 + 4);
 }
 END_TEST
 
@@ -155,6 +226,7 @@ START_TEST(garbage)
         struct spool_message_view v;
         struct spool_outcome_entry o;
         struct spool_part_entry p;
+        static struct spool_part_texts texts;
 
         memcpy(payload, good + SPOOL_RECORD_HEADER_LEN, len);
         for (int k = 0; k < 4 && len > 0; k++)
@@ -166,12 +238,22 @@ START_TEST(garbage)
                 sum += spool_message_recipient_len(&v, k);
             ck_assert_uint_le(sum, len);
             (void)spool_message_sums(&v);
+            struct slice *texts_of = mem_calloc(v.recipient_count + 1, sizeof(*texts_of));
+            struct spool_dsn *dsn = mem_calloc(v.recipient_count + 1, sizeof(*dsn));
+            spool_message_recipients(&v, texts_of);
+            spool_message_dsn(&v, dsn);
+            for (uint32_t k = 0; k < v.recipient_count; k++)
+                sum += dsn[k].orcpt.len;
+            ck_assert_uint_le(sum, len);
+            mem_free(texts_of);
+            mem_free(dsn);
         }
         struct slice rest = slice_of(payload, len);
         while (spool_outcome_entry_decode(&rest, &o))
             ck_assert_uint_le(o.text.len, len);
         rest = slice_of(payload, len);
-        while (spool_part_entry_decode(&rest, &p))
+        texts.count = 0;
+        while (spool_part_entry_decode(&rest, (uint8_t)(1 + i % 2), &texts, &p))
             ck_assert_uint_le((uint64_t)p.recipient_count * SPOOL_PART_RECIPIENT, len);
         mem_free(payload);
     }
@@ -186,6 +268,7 @@ START_TEST(outcome_and_part)
                                     .counts = true,
                                     .attempts = 9,
                                     .due_s = 55,
+                                    .flags = SPOOL_RECIPIENT_WARNED,
                                     .text = SLICE_LITERAL("550 no")};
     struct spool_outcome_entry o2;
     struct slice rest;
@@ -196,9 +279,11 @@ START_TEST(outcome_and_part)
     ck_assert_uint_eq(rest.len, 0);
     ck_assert_uint_eq(o2.attempts, 9);
     ck_assert_uint_eq(o2.state, SPOOL_RECIPIENT_BOUNCED);
+    ck_assert_uint_eq(o2.flags, SPOOL_RECIPIENT_WARNED);
     ck_assert(slice_equal(o2.text, o.text));
 
     struct spool_message *m = mem_zalloc(sizeof(*m) + sizeof(struct spool_recipient));
+    static struct spool_part_texts texts;
     struct spool_part_entry p;
     struct spool_recipient to;
 
@@ -206,15 +291,31 @@ START_TEST(outcome_and_part)
     m->offset = 4192;
     m->record_len = 100;
     m->recipient_count = 1;
-    m->recipients[0] = (struct spool_recipient){.due_s = 1, .attempts = 2, .state = 1};
-    uint8_t *end = spool_part_entry_encode(m, 6, bytes);
+    m->recipients[0] =
+        (struct spool_recipient){.due_s = 1, .attempts = 2, .state = 1, .flags = 0x82};
+    m->sender_hash = 0x1234;
+    m->sender_domain_hash = 0x5678;
+    m->domain_hash = 0x9abc;
+    m->terms = (struct spool_terms){.deliver_by_s = 17, .priority = -9};
+    m->flags = SPOOL_IS_UTF8 | SPOOL_HAS_8BIT;
+    uint8_t *end = spool_part_entry_encode(m, 6, 0, bytes);
     ck_assert_uint_eq((size_t)(end - bytes), spool_part_entry_len(1, 0));
     rest = slice_of(bytes, (size_t)(end - bytes));
-    ck_assert(spool_part_entry_decode(&rest, &p));
+    texts.count = 0;
+    ck_assert(spool_part_entry_decode(&rest, SPOOL_FORMAT_VERSION, &texts, &p));
+    ck_assert_uint_eq(rest.len, 0);
     ck_assert_uint_eq(p.segment, 6);
+    ck_assert_uint_eq(p.flags, SPOOL_IS_UTF8 | SPOOL_HAS_8BIT);
+    ck_assert_uint_eq(p.sender_hash, 0x1234);
+    ck_assert_uint_eq(p.sender_domain_hash, 0x5678);
+    ck_assert_uint_eq(p.domain_hash, 0x9abc);
+    ck_assert_uint_eq(p.terms.deliver_by_s, 17);
+    ck_assert_int_eq(p.terms.priority, -9);
+    ck_assert_uint_eq(p.text.len, 0);
     ck_assert_uint_eq(p.offset, 4192);
     spool_part_recipient(&p, 0, &to);
     ck_assert_uint_eq(to.attempts, 2);
+    ck_assert_uint_eq(to.flags, SPOOL_RECIPIENT_WARNED); /* what the queue keeps to itself is not */
     mem_free(m);
 }
 END_TEST
@@ -229,6 +330,8 @@ Suite *spool_format_suite(void)
     tcase_add_test(tc, place_and_bits);
     tcase_add_test(tc, garbage);
     tcase_add_test(tc, outcome_and_part);
+    tcase_add_test(tc, block_sum);
+    tcase_add_test(tc, usual_size);
     suite_add_tcase(suite, tc);
     return suite;
 }
