@@ -138,25 +138,22 @@ struct conf_listener {
     uint64_t recipients;
 };
 
-struct conf_recipients;
-struct conf_senders;
 struct conf_values;
 
 /* Mail that we accept for others to send us. What an address of it becomes, and whether it exists, is
  * said by routing.h. */
 struct conf_domain {
-    struct slice name;           /* lower case */
-    struct conf_destinations to; /* at least one */
-    struct slice subaddress;     /* characters that begin a subaddress; often empty */
-    const char *recipients_file; /* NULL: any local part */
-    const struct conf_recipients *recipients;
-    struct conf_paths aliases; /* tables in the format of sendmail's aliases(5); conf_alias.h */
-    struct slice catch_all;    /* an address for local parts that are neither; empty: none */
+    struct slice name;            /* lower case */
+    struct conf_destinations to;  /* at least one */
+    struct slice subaddress;      /* characters that begin a subaddress; often empty */
+    struct conf_paths recipients; /* tables: address or local part; none: any local part */
+    struct conf_paths aliases;    /* tables in the format of sendmail's aliases(5); conf_alias.h */
+    struct slice catch_all;       /* an address for local parts that are neither; empty: none */
     struct conf_paths destinations; /* tables: address or local part -> destination */
     bool callout; /* the next hop is asked whether a recipient exists, in the session */
     /* What the tables above are read into: ask conf_domain_has_recipient(), conf_alias_find(),
      * conf_domain_destination(). */
-    struct conf_tables alias_tables, destination_tables;
+    struct conf_tables recipient_tables, alias_tables, destination_tables;
     const struct conf_values *destination_values;
 };
 
@@ -240,10 +237,10 @@ struct conf_tls {
 };
 
 struct conf_auth {
-    const char *users;   /* user:hash[:allowed sender,...]; NULL: none */
-    const char *senders; /* address user; NULL: none */
-    const struct conf_senders *senders_map;
-    const char *dovecot;        /* path of its client socket; NULL: none */
+    const char *users;                /* user:hash[:allowed sender,...]; NULL: none */
+    struct conf_paths senders;        /* tables: address -> users */
+    struct conf_tables sender_tables; /* what they are read into: ask conf_may_send() */
+    const char *dovecot;              /* path of its client socket; NULL: none */
     struct slice introspection; /* URL (RFC 7662) that says what a token is worth; empty: none */
     const char *introspection_secret; /* file with user:password for it; NULL: none */
     struct conf_words

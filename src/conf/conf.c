@@ -7,9 +7,9 @@
 #include "base_hash.h"
 #include "base_mem.h"
 #include "conf_build_priv.h"
-#include "conf_recipients_priv.h"
 #include "conf_secret_priv.h"
-#include "conf_senders_priv.h"
+#include "conf_tables_priv.h"
+#include "conf_values_priv.h"
 
 static int compare_slices(struct slice a, struct slice b)
 {
@@ -77,9 +77,12 @@ static uint64_t digest_of(const struct conf_load *load)
     uint64_t digest = 0;
 
     for (const struct conf_text *text = load->texts; text != NULL; text = text->next)
-        digest = hash_u64(digest ^ hash_stable(slice_of(text->bytes, text->len)));
+        if (text->bytes != NULL)
+            digest = hash_u64(digest ^ hash_stable(slice_of(text->bytes, text->len)));
     for (size_t i = 0; i < conf->route_count; i++)
         digest = hash_u64(digest ^ hash_stable(conf->routes[i].auth.password));
+    for (size_t i = 0; i < load->box->table_count; i++)
+        digest = hash_u64(digest ^ table_digest(load->box->tables[i].table));
     return digest;
 }
 
@@ -91,21 +94,26 @@ bool conf_load(const char *path, struct conf **out, struct conf_errors *errors)
 bool conf_load_after(const char *path, const struct conf *before, struct conf **out,
                      struct conf_errors *errors)
 {
-    (void)before;
     struct conf_load load = {.box = mem_zalloc(sizeof(*load.box))};
 
+    if (before != NULL)
+        load.before = container_of((struct conf *)(uintptr_t)before, struct conf_box, conf);
     arena_init(&load.box->arena, SIZE_MAX);
     cfg_t *cfg = conf_parse(&load, path);
     conf_build(&load, cfg);
     (void)cfg_free(cfg); /* fails for NULL only */
     conf_recipients_load(&load);
     conf_senders_load(&load);
+    conf_aliases_load(&load);
+    conf_values_load(&load);
     bool ok = load.error_count == 0;
     atomic_init(&load.box->conf.refs, 1);
     if (ok) {
         conf_marks_keep(&load);
+        conf_tables_list_files(&load);
         load.box->digest = digest_of(&load);
         sort(&load.box->conf); /* last: it moves what has marks */
+        conf_alias_check(&load);
         *out = &load.box->conf;
     } else {
         conf_free(&load.box->conf);
@@ -140,9 +148,9 @@ void conf_free(const struct conf *conf)
     if (before > 1)
         return;
     box = container_of((struct conf *)(uintptr_t)conf, struct conf_box, conf);
-    conf_recipients_destroy(box->recipients_list);
     conf_secret_wipe(conf);
-    conf_senders_destroy(box->senders);
+    conf_values_destroy(box->values);
+    conf_tables_finish(box);
     arena_reset(&box->arena);
     mem_free(box);
 }
@@ -223,20 +231,6 @@ struct slice conf_domain_user(const struct conf_domain *domain, struct slice loc
         if (slice_find(separators, local_part.data[i]) >= 0)
             return slice_head(local_part, i);
     return local_part;
-}
-
-static bool is_known(const struct conf_domain *domain, struct slice local_part)
-{
-    return slice_equal_nocase(local_part, SLICE_LITERAL("postmaster"))
-           || conf_recipients_has(domain->recipients, local_part, domain->name);
-}
-
-bool conf_domain_has_recipient(const struct conf_domain *domain, struct slice local_part)
-{
-    if (domain->recipients == NULL || is_known(domain, local_part))
-        return true;
-    struct slice user = conf_domain_user(domain, local_part);
-    return user.len < local_part.len && is_known(domain, user);
 }
 
 bool conf_may_relay(const struct conf *conf, const struct ip_addr *client)

@@ -1,29 +1,32 @@
-/* conf_alias: lookups in the tables of aliases and of destinations. */
+/* conf_alias: what one address stands for, in one step. */
 #include "conf_alias.h"
 
-#include "base_mem.h"
+#include "conf_tables_priv.h"
+#include "conf_target_priv.h"
 
 bool conf_alias_find(const struct conf_domain *domain, struct slice local_part,
                      struct conf_targets *out)
 {
-    (void)domain;
-    (void)local_part;
-    (void)out;
-    return false;
+    const struct table *table;
+    struct slice value;
+
+    if (!conf_tables_find_recipient(&domain->alias_tables, local_part, domain->name, &table,
+                                    &value))
+        return false;
+    conf_targets_open(out, table, value);
+    return true;
 }
 
 bool conf_virtual_find(const struct conf *conf, struct slice key, struct conf_targets *out)
 {
-    (void)conf;
-    (void)key;
-    (void)out;
-    return false;
-}
+    struct slice value;
 
-bool conf_targets_next(struct conf_targets *targets, struct conf_target *out)
-{
-    (void)targets;
-    (void)out;
+    for (size_t i = 0; i < conf->virtual_tables.count; i++) {
+        if (table_find(conf->virtual_tables.items[i], key, &value)) {
+            conf_targets_open(out, conf->virtual_tables.items[i], value);
+            return true;
+        }
+    }
     return false;
 }
 
@@ -52,12 +55,4 @@ bool conf_target_address(const struct conf_target *target, struct slice local_pa
     }
     *out = slice_of(memory, len);
     return true;
-}
-
-const struct conf_destinations *conf_domain_destination(const struct conf_domain *domain,
-                                                        struct slice local_part)
-{
-    (void)domain;
-    (void)local_part;
-    return NULL;
 }

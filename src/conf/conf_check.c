@@ -131,7 +131,7 @@ static bool stays_here(const struct conf_destination *to)
 /* Settings of a domain that wait for another one. */
 static void check_domain(struct conf_load *load, const struct conf_domain *domain)
 {
-    if (domain->catch_all.len > 0 && domain->recipients_file == NULL)
+    if (domain->catch_all.len > 0 && conf_place_of(load, &domain->recipients).text == NULL)
         conf_warn(load, conf_place_of(load, &domain->catch_all),
                   "catch_all: without recipients, any local part is one, and none is left for it");
     if (domain->callout && domain->to.count > 0 && stays_here(&domain->to.items[0]))

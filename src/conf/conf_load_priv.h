@@ -12,12 +12,19 @@
 /* The public result with what conf_free() needs. */
 struct conf_box {
     struct conf conf;
-    uint64_t digest;                         /* of all that was read */
-    struct arena arena;                      /* everything but: */
-    struct conf_recipients *recipients_list; /* one for each file, whoever shares it */
-    struct conf_senders *senders;            /* or NULL */
-    struct conf_kept_place *places;          /* sorted by field */
+    uint64_t digest;                /* of all that was read */
+    struct arena arena;             /* everything but: */
+    struct conf_kept_table *tables; /* one for each file and kind, whoever shares it */
+    size_t table_count;
+    struct conf_values *values;     /* distinct destinations of the tables, or NULL */
+    struct conf_kept_place *places; /* sorted by field */
     size_t place_count;
+};
+
+struct conf_kept_table {
+    const struct table *table;
+    const char *setting;
+    const void *field; /* that named it first */
 };
 
 /* What stays of a mark: the text's path is in the arena. */
@@ -48,7 +55,8 @@ struct conf_problem {
 
 struct conf_load {
     struct conf_box *box;
-    struct conf_text *texts; /* in the order of reading; the first is the file itself */
+    const struct conf_box *before; /* that of a running server, or NULL */
+    struct conf_text *texts;       /* in the order of reading; the first is the file itself */
     struct conf_mark *marks;
     size_t mark_count;
     size_t mark_capacity;

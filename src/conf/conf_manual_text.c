@@ -78,19 +78,47 @@ const struct conf_manual_part conf_manual_after[] = {
      .items =
          {
              {.text =
-                  "A table is a file that lists something: a recipients file, aliases, destinations of "
-                  "single recipients. A setting that is a table may be a list of them; the first that "
-                  "has what is looked for counts. Tables are read at the start and at a reload."},
+                  "What a setting calls a table lists something: recipients, aliases, destinations of "
+                  "single recipients, who may send from which address. The setting takes one of "
+                  "these, or a list of them, of which the first that has what is looked for counts. "
+                  "Upper and lower case are the same. Tables are read at the start and at a reload, "
+                  "those that have not changed only once."},
              {.term = "/PATH",
-              .text = "A text file. # begins a comment, alone or behind an entry."},
+              .text =
+                  "A text file with an entry a line: a key, and behind a space what it stands for, "
+                  "where it stands for something. # begins a comment, alone or behind an entry."},
+             {.term = "/PATH.cdb, cdb:/PATH",
+              .text =
+                  "A constant database, for very large tables: \"cdb -c -m FILE.cdb LIST\" of tinycdb "
+                  "makes one of lines with a key, a space and a value; Postfix's \"postmap cdb:FILE\" and \"postalias cdb:FILE\" make FILE.cdb. Keys are in "
+                  "lower case. It is copied into memory, so it may be replaced at any time (by "
+                  "renaming a new one, as these programs do); a reload looks at the new one."},
+             {.term = "an entry",
+              .text =
+                  "What does not begin with / or cdb:/ is itself an entry, as it would stand in a file: "
+                  "virtual_aliases = \"info@example.org ann@example.org\"."},
          }},
     {.heading = {"Aliases", "ALIASES"},
      .items =
          {
              {.text =
-                  "Virtual aliases come first, then the aliases of the recipient's domain; what they "
-                  "stand for is looked up again. An alias that stands for itself too, as in \"ann: ann, "
-                  "ann@phone.example\", is a recipient like others."},
+                  "Virtual aliases come first, then the aliases of the recipient's domain; what they stand "
+                  "for is looked up again. An alias that stands for itself too, as in \"ann: ann, "
+                  "ann@phone.example\", is a recipient like others. \"mailring check\" warns of aliases that "
+                  "lead nowhere or in a circle."},
+             {.term = "aliases",
+              .text =
+                  "Entries are \"name: target, target\". A line that begins with a blank goes on with the one "
+                  "before. A name is a local part, or an address where several domains share a file. A "
+                  "target is a local part of the same domain, an address, either with a backslash before "
+                  "it for the mailbox itself, or :include:/PATH for a file of targets, one a line or "
+                  "separated by commas. Files and commands are no targets here. In a CDB, the key is "
+                  "the name and the value its targets."},
+             {.term = "virtual_aliases",
+              .text =
+                  "Entries are \"address target, target\", or \"@domain target\" for all of a domain that has "
+                  "no entry of its own. Targets are addresses, or @domain for the same local part "
+                  "there."},
          }},
     {.heading = {"Example", "EXAMPLE"},
      .items =

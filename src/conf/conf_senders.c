@@ -1,97 +1,34 @@
-#include "conf_senders_priv.h"
-
+/*
+ * conf_senders: which user may send from which addresses: "address user[, user...]". "@domain" and "*@domain"
+ * are all addresses of a domain, "*" is any. Lines add up: each gives, none takes away.
+ *
+ * Our tables have a key for each address and user, so that neither a domain with a hundred thousand users nor
+ * a user with as many addresses is slow. In a CDB, the address is the key and the users are the value.
+ */
 #include "base_assert.h"
-#include "base_hash.h"
-#include "base_mem.h"
-#include "conf_lines_priv.h"
+#include "conf_tables_priv.h"
 #include "conf_value_priv.h"
 
-/* Not keyed: a peer chooses what is looked up, but not what is in the table. */
-static size_t first_slot(const struct conf_senders *map, struct slice user, struct slice address)
-{
-    return hash_u64(hash_stable(address) + 3 * hash_stable(user)) & map->mask;
-}
-
-/* Texts end with a control character: NUL, or a newline behind the last user of a line. */
-static bool is_end(char c)
-{
-    return (unsigned char)c < ' ';
-}
-
-static struct slice text_at(const struct conf_senders *map, size_t at)
-{
-    size_t len = 0;
-
-    while (!is_end(map->text[at + len]))
-        len++;
-    return slice_of(map->text + at, len);
-}
-
-static bool text_is(const struct conf_senders *map, uint32_t at, struct slice s)
-{
-    const char *text = map->text + at;
-
-    /* strncmp: the text may end before the slice does, which holds no control characters. */
-    return strncmp(text, (const char *)s.data, s.len) == 0 && is_end(text[s.len]);
-}
-
-static bool is_text(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (is_end((char)s.data[i]))
-            return false;
-    return s.len > 0;
-}
-
-/* The pair's slot, or the empty one where it would be. */
-static struct conf_sender_pair *find(const struct conf_senders *map, struct slice user,
-                                     struct slice address)
-{
-    size_t i = first_slot(map, user, address);
-
-    while (map->pairs[i].address != 0
-           && !(text_is(map, map->pairs[i].address - 1, address)
-                && text_is(map, map->pairs[i].user, user)))
-        i = (i + 1) & map->mask;
-    return &map->pairs[i];
-}
-
-bool conf_may_send(const struct conf *conf, struct slice user, struct slice address)
-{
-    const struct conf_senders *map = conf->auth.senders_map;
-    struct slice domain = address;
-
-    if (map == NULL || !is_text(user) || !is_text(address))
-        return false;
-    /* The last '@': a quoted local part may hold others. */
-    for (ptrdiff_t at; (at = slice_find(slice_of(domain.data + 1, domain.len - 1), '@')) >= 0;)
-        slice_advance(&domain, 1 + (size_t)at);
-    return find(map, user, address)->address != 0 || find(map, user, domain)->address != 0
-           || find(map, user, SLICE_LITERAL("*"))->address != 0;
-}
-
-/* Reading */
+enum { KEY_MAX = CONF_LOCAL_PART_MAX + 1 + 255 + 1 + CONF_USER_MAX };
 
 static bool is_separator(uint8_t c)
 {
     return c == ' ' || c == '\t' || c == ',';
 }
 
-/* The next word of the line, which goes on behind the separator; empty at its end. */
-static struct slice next_word(struct slice *line, bool address)
+/* The next user of the list, which goes on behind; empty at its end. */
+static struct slice next_user(struct slice *list)
 {
-    struct slice word;
+    struct slice user;
     size_t len = 0;
 
-    while (line->len > 0 && is_separator(line->data[0]))
-        slice_advance(line, 1);
-    while (len < line->len
-           && (address ? line->data[len] != ' ' && line->data[len] != '\t'
-                       : !is_separator(line->data[len])))
+    while (list->len > 0 && is_separator(list->data[0]))
+        slice_advance(list, 1);
+    while (len < list->len && !is_separator(list->data[len]))
         len++;
-    word = slice_head(*line, len);
-    slice_advance(line, len < line->len ? len + 1 : len);
-    return word;
+    user = slice_head(*list, len);
+    slice_advance(list, len);
+    return user;
 }
 
 /* Takes "*@domain" as "@domain". */
@@ -110,106 +47,116 @@ static bool parse_address(struct slice *word)
 
 static bool is_user(struct slice word)
 {
-    return is_text(word) && slice_find(word, 127) < 0 && word.len <= CONF_USER_MAX;
-}
-
-static void keep(struct conf_senders *map, struct slice word, size_t *used)
-{
     for (size_t i = 0; i < word.len; i++)
-        map->text[(*used)++] = (char)conf_lower(word.data[i]);
-    map->text[(*used)++] = '\0'; /* at most where what was behind the word stood */
+        if (word.data[i] < ' ' || word.data[i] == 127)
+            return false;
+    return word.len > 0 && word.len <= CONF_USER_MAX;
 }
 
-/* NULL, or what is wrong with the line. */
-static const char *check_line(struct slice line, size_t *out_users)
+/* "address newline user": no address and no user has a control character in it. */
+static struct slice key_of(struct slice user, struct slice address, uint8_t memory[KEY_MAX])
 {
-    struct slice word = next_word(&line, true);
+    ASSERT(address.len + 1 + user.len <= KEY_MAX);
+    memcpy(memory, address.data, address.len);
+    memory[address.len] = '\n';
+    memcpy(memory + address.len + 1, user.data, user.len);
+    return slice_of(memory, address.len + 1 + user.len);
+}
 
-    *out_users = 0;
-    if (!parse_address(&word))
-        return "does not begin with an address, @domain or *";
-    while ((word = next_word(&line, false)).len > 0) {
-        if (!is_user(word))
+/* NULL, or what is wrong. */
+static const char *check_users(struct slice list)
+{
+    struct slice user = next_user(&list);
+
+    if (user.len == 0)
+        return "has no user behind the address";
+    for (; user.len > 0; user = next_user(&list))
+        if (!is_user(user))
             return "holds what cannot be a user's name";
-        ++*out_users;
-    }
-    return *out_users > 0 ? NULL : "has no user behind the address";
+    return NULL;
 }
 
-/* "address NUL user NUL user newline" for each good line. */
-static size_t compact(struct conf_senders *map, struct conf_lines *lines)
+static const char not_an_address[] = "does not begin with an address, @domain or *";
+
+static void add_senders(struct conf_reader *reader, struct slice entry)
 {
-    struct slice line, word;
-    size_t used = 0, users;
+    uint8_t memory[KEY_MAX];
+    struct slice address, list, user;
 
-    while (conf_lines_next(lines, &line)) {
-        const char *wrong = check_line(line, &users);
-
-        if (wrong != NULL) {
-            conf_lines_fail(lines, line, wrong);
-            continue;
-        }
-        word = next_word(&line, true);
-        (void)parse_address(&word); /* it is one */
-        keep(map, word, &used);
-        while ((word = next_word(&line, false)).len > 0)
-            keep(map, word, &used);
-        map->text[used - 1] = '\n';
-        map->count += users;
+    table_split(entry, &address, &list);
+    const char *wrong = parse_address(&address) ? check_users(list) : not_an_address;
+    if (wrong != NULL) {
+        conf_reader_fail(reader, entry, "%s", wrong);
+        return;
     }
-    return used;
+    while ((user = next_user(&list)).len > 0)
+        (void)conf_reader_add(reader, key_of(user, address, memory),
+                              SLICE_NULL); /* once is enough */
 }
 
-static void index_pairs(struct conf_senders *map, size_t used)
+static void check_senders(struct conf_reader *reader, struct slice key, struct slice value)
 {
-    size_t capacity = 4;
+    struct slice address = key;
+    const char *wrong = parse_address(&address) ? check_users(value) : not_an_address;
 
-    while (capacity < map->count * 2)
-        capacity *= 2;
-    map->mask = capacity - 1;
-    map->pairs = mem_calloc(capacity, sizeof(*map->pairs));
-    map->count = 0;
-    for (size_t at = 0; at < used;) {
-        struct slice address = text_at(map, at);
-        uint32_t address_at = (uint32_t)at + 1;
-
-        do {
-            at += text_at(map, at).len + 1;
-            struct slice user = text_at(map, at);
-            struct conf_sender_pair *pair = find(map, user, address);
-
-            if (pair->address == 0) {
-                *pair = (struct conf_sender_pair){address_at, (uint32_t)at};
-                map->count++;
-            }
-            at += user.len;
-        } while (map->text[at] != '\n');
-        at++;
-    }
+    if (wrong != NULL)
+        conf_reader_fail(reader, key, "%s", wrong);
+    else if (address.len < key.len)
+        conf_reader_fail(reader, key, "is never found: a key for a domain begins with @");
 }
+
+static const struct conf_format senders_format = {
+    .setting = "senders",
+    .add = add_senders,
+    .check = check_senders,
+};
 
 void conf_senders_load(struct conf_load *load)
 {
-    struct conf *conf = &load->box->conf;
-    struct conf_place here = conf_place_of(load, &conf->auth.senders);
-    struct conf_lines lines;
+    struct conf_auth *auth = &load->box->conf.auth;
 
-    if (conf->auth.senders == NULL
-        || !conf_lines_open(&lines, load, here, "senders", conf->auth.senders))
-        return;
-    struct conf_senders *map = mem_zalloc(sizeof(*map));
-    map->text = lines.bytes;
-    size_t used = compact(map, &lines);
-    map->text = mem_realloc(map->text, used > 0 ? used : 1);
-    index_pairs(map, used);
-    conf->auth.senders_map = load->box->senders = map;
+    conf_tables_load(load, &senders_format, &auth->senders, &auth->sender_tables);
 }
 
-void conf_senders_destroy(struct conf_senders *map)
+static bool list_has(struct slice list, struct slice wanted)
 {
-    if (map == NULL)
-        return;
-    mem_free(map->text);
-    mem_free(map->pairs);
-    mem_free(map);
+    struct slice user;
+
+    while ((user = next_user(&list)).len > 0)
+        if (slice_equal_nocase(user, wanted))
+            return true;
+    return false;
+}
+
+static bool has(const struct table *table, struct slice user, struct slice address)
+{
+    uint8_t memory[KEY_MAX];
+    struct slice value;
+
+    switch (table_kind(table)) {
+    case TABLE_MEMORY: return table_find(table, key_of(user, address, memory), &value);
+    case TABLE_CDB: return table_find(table, address, &value) && list_has(value, user);
+    }
+    UNREACHABLE();
+}
+
+bool conf_may_send(const struct conf *conf, struct slice user, struct slice address)
+{
+    const struct conf_tables *tables = &conf->auth.sender_tables;
+    struct slice domain = address;
+
+    if (tables->count == 0 || !is_user(user) || address.len == 0
+        || address.len > CONF_LOCAL_PART_MAX + 1 + 255)
+        return false;
+    for (size_t i = 0; i < address.len; i++)
+        if (address.data[i] < ' ')
+            return false;
+    /* The last '@': a quoted local part may hold others. */
+    for (ptrdiff_t at; (at = slice_find(slice_of(domain.data + 1, domain.len - 1), '@')) >= 0;)
+        slice_advance(&domain, 1 + (size_t)at);
+    for (size_t i = 0; i < tables->count; i++)
+        if (has(tables->items[i], user, address) || has(tables->items[i], user, domain)
+            || has(tables->items[i], user, SLICE_LITERAL("*")))
+            return true;
+    return false;
 }

@@ -13,10 +13,9 @@ static const struct conf_row domain_rows[] = {
      .at = offsetof(struct conf_domain, to),
      .prose = "Where mail for the domain goes: one of DESTINATIONS, or a list of hosts of which "
               "the first that can be reached is used."},
-    {.name = "recipients", .type = CONF_TYPE_PATH,
-     .at = offsetof(struct conf_domain, recipients_file), .unset = "any local part is taken",
-     .prose = "A file of the recipients that exist, one address or local part a line; # begins a "
-              "comment. Others are refused with 550, unless there is an alias of that name or a "
+    {.name = "recipients", .type = CONF_TYPE_TABLE, .list = true,
+     .at = offsetof(struct conf_domain, recipients), .unset = "any local part is taken",
+     .prose = "The recipients that exist: a table (see TABLES) of addresses or local parts. Others are refused with 550, unless there is an alias of that name or a "
               "catch_all. Upper and lower case are the same, addresses in other domains do not count "
               "here, and postmaster always exists."},
     {.name = "aliases", .type = CONF_TYPE_TABLE, .list = true,

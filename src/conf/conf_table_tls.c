@@ -44,7 +44,7 @@ static const struct conf_row auth_rows[] = {
               "the sender addresses of that user. The hash is one of crypt(3), or "
               "{SCRAM-SHA-256}iterations,salt,StoredKey,ServerKey. The command mailring passwd writes "
               "it. A file that others may read is refused."},
-    {.name = "senders", .type = CONF_TYPE_PATH, .at = offsetof(struct conf_auth, senders),
+    {.name = "senders", .type = CONF_TYPE_TABLE, .list = true, .at = offsetof(struct conf_auth, senders),
      .unset = "users may send from their own name, if it is an address, and from what the file of users "
               "gives them",
      .prose = "Who else may send from which addresses: a table (see TABLES) of an address, @domain for all "

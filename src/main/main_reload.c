@@ -129,11 +129,12 @@ static void log_failed(const struct main_reload *r)
 static bool load(struct main_reload *r, struct main_settings *out, struct conf_errors *errors)
 {
     struct main_user self = {.name = NULL}; /* whoever we are by now */
+    const struct conf *before = r->now.conf != NULL ? r->now.conf : r->start.conf;
     struct conf *conf = NULL;
 
-    if (!conf_load(r->options->conf_path, &conf, errors))
+    if (!conf_load_after(r->options->conf_path, before, &conf, errors))
         return false;
-    conf_carry(conf, r->now.conf != NULL ? r->now.conf : r->start.conf, errors);
+    conf_carry(conf, before, errors);
     if (main_tls_has_secrets(conf)) /* there may have been none so far */
         main_user_hide_memory();
     return main_settings_load(conf, &self, r->tickets, out, errors);

@@ -438,8 +438,9 @@ void main_tls_warn_reload(const struct conf *conf, struct conf_errors *errors)
     const struct conf_tls *tls = &conf->tls;
 
     warn_file(conf, NULL, "configuration", conf->file, errors);
-    for (size_t i = 0; i < conf->domain_count; i++)
-        warn_file(conf, NULL, "recipients", conf->domains[i].recipients_file, errors);
+    for (size_t i = 0; i < conf->table_file_count; i++)
+        warn_file(conf, conf->table_files[i].field, conf->table_files[i].setting,
+                  conf->table_files[i].path, errors);
     for (size_t i = 0; i < tls->certificate.count; i++)
         warn_file(conf, &tls->certificate.items[i], "certificate", tls->certificate.items[i],
                   errors);
@@ -452,7 +453,6 @@ void main_tls_warn_reload(const struct conf *conf, struct conf_errors *errors)
                   errors);
     warn_file(conf, &tls->ca, "ca", tls->ca, errors);
     warn_file(conf, &conf->auth.users, "users", conf->auth.users, errors);
-    warn_file(conf, &conf->auth.senders, "senders", conf->auth.senders, errors);
     warn_file(conf, &conf->auth.introspection_secret, "introspection_secret",
               conf->auth.introspection_secret, errors);
     for (size_t i = 0; i < conf->route_count; i++)

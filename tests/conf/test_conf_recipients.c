@@ -105,7 +105,8 @@ START_TEST(shared_file)
                                      "domain a.example { to = mx recipients = \"$/list\" }\n"
                                      "domain b.example { to = mx recipients = \"$/list\" }\n");
 
-    ck_assert_ptr_eq(c->domains[0].recipients, c->domains[1].recipients);
+    ck_assert_ptr_eq(c->domains[0].recipient_tables.items[0],
+                     c->domains[1].recipient_tables.items[0]);
     check(&c->domains[0], "x", true);
     check(&c->domains[1], "x", false);
     check(&c->domains[0], "y", false);

@@ -26,6 +26,7 @@ FILES = (r'f(open|close|read|write|gets|puts|putc|printf|flush|error|eof|ileno)|
          r'|v?asprintf|open_memstream|std(in|out|err)|strn?dup|strerror|strtod|realpath|access|f?stat|glob(free)?')
 ANY = r'.*'
 OUTSIDE = collections.defaultdict(lambda: PLAIN, {
+    'table': PLAIN + r'|open|read|close|f?stat|memfd_create|sendfile|clock_gettime|cdb_\w+',    # reads files
     'conf': PLAIN + '|' + HEAP + '|' + FILES + r'|cfg_\w+',     # reads its files, at start and reload
     'sasl': PURE,                               # messages in, challenges out
     'smtp': PURE,                               # bytes in, bytes out
@@ -57,7 +58,7 @@ Layer = collections.namedtuple('Layer', 'name sees library defines takes members
 def plain_name(symbol):
     """The function a programmer wrote: __memcpy_chk is memcpy, __isoc99_sscanf is sscanf, fopen64 is fopen."""
     symbol = re.sub(r'^__isoc\d\d_', '', symbol)
-    symbol = re.sub(r'^(f?open|f?stat|lstat|fseeko|ftello)64$', r'\1', symbol)
+    symbol = re.sub(r'^(f?open|f?stat|lstat|fseeko|ftello|sendfile)64$', r'\1', symbol)
     return re.sub(r'^__(\w+)_chk$', r'\1', symbol)
 
 
