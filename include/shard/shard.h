@@ -122,6 +122,7 @@ struct io *shard_io(struct shard *s);
 struct wheel *shard_wheel(struct shard *s);
 struct spool *shard_spool(struct shard *s);
 struct queue *shard_queue(struct shard *s);
+struct delivery *shard_delivery(struct shard *s);
 struct auth *shard_auth(struct shard *s); /* NULL: nobody can log in */
 struct report *shard_report(struct shard *s);
 struct work_door *shard_compute(struct shard *s);

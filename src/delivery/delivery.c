@@ -20,6 +20,7 @@ struct delivery *delivery_create(const struct delivery_options *options)
     wheel_timer_init(&d->stop_timer, stop_deadline);
     list_init(&d->maildir_waiting);
     list_init(&d->probes);
+    list_init(&d->explains);
     delivery_dispatch_init(d);
     delivery_mx_init(d);
     delivery_sites_init(d);
@@ -93,6 +94,7 @@ void delivery_stop(struct delivery *d, uint64_t deadline_ms)
     d->stop_deadline_ms = deadline_ms;
     wheel_set(d->o.wheel, &d->stop_timer, deadline_ms);
     delivery_verify_stop(d);
+    delivery_explain_stop(d);
     delivery_mx_stop(d);
     delivery_sites_stop(d);
 }
@@ -122,6 +124,7 @@ void delivery_destroy(struct delivery *d, bool crashed)
         discard(d);
     else
         ASSERT(delivery_idle(d));
+    ASSERT(list_empty(&d->explains)); /* they are their askers' to end */
     wheel_cancel(d->o.wheel, &d->stop_timer);
     delivery_sites_finish(d);
     delivery_mx_finish(d);

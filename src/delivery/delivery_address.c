@@ -160,17 +160,19 @@ void delivery_addresses_refused(struct delivery_host *host, enum delivery_tlsa t
     struct delivery_addresses *a = host->addresses;
     struct log_record r;
 
-    a->d->counters.tls_refused++;
     if (a->refused == NULL)
         a->refused = mem_dup(why, sizeof(*why));
     else if (a->refused->permanent || !why->permanent)
         *a->refused = *why; /* what may change outweighs what will not */
+    if (a->told != NULL)
+        a->told(a, host, tlsa, why);
+    if (a->explaining)
+        return;
+    a->d->counters.tls_refused++;
     log_begin(&r, LOG_INFO, "tls-refused");
     log_slice(&r, "host", host->name);
     log_str(&r, "reason", why->text);
     log_end(&r);
-    if (a->told != NULL)
-        a->told(a, host, tlsa);
 }
 
 void delivery_addresses_decided(struct delivery_host *host)

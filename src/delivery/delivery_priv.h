@@ -7,7 +7,7 @@
  *   delivery_bounce.c    origin: the notification to the sender, before the outcome is recorded
  *   delivery_verify.c    origin: call-outs
  *   delivery_maildir.c   origin: mailboxes
- *   delivery_mx.c        the domain's owner: MX lookup -> site
+ *   delivery_mx.c        the domain's owner: MX lookup -> site (delivery_mx_question.c)
  *   delivery_site.c      the site's owner: its states, back-off (delivery_remote_priv.h)
  *   delivery_address.c   a site's hosts and their addresses
  *   delivery_address_list.c  these in order
@@ -19,6 +19,7 @@
  *   delivery_smtp_body.c the transaction's body
  *   delivery_tls_*.c     what TLS is asked for (delivery_tls_priv.h)
  *   delivery_smtp_tls.c  a connection's TLS
+ *   delivery_explain*.c  what would be done, for the operator
  */
 #ifndef DELIVERY_PRIV_H
 #define DELIVERY_PRIV_H
@@ -76,6 +77,7 @@ struct delivery {
 
     struct list probes; /* all of them */
     uint32_t probes_out;
+    struct list explains;
 
     struct pool lookups; /* MX */
     struct list lookups_open;
@@ -103,6 +105,11 @@ void delivery_terms_leave(struct delivery *d, struct delivery_task *t);
 struct delivery_task *delivery_task_create(uint32_t recipient_count, size_t text_len);
 struct slice delivery_task_text(struct delivery_task *t, struct slice text, bool fold);
 void delivery_task_route(const struct delivery_task *t, struct buf *out); /* "<route> " of a key */
+
+/* For an smtp or lmtp destination: sets t->site. (That of MX hosts is set where these are known.) */
+void delivery_task_name_site(struct delivery_task *t);
+/* The shard that owns the site, or the question for the domain. */
+unsigned delivery_task_owner(const struct delivery *d, struct slice key);
 
 /* An outcome for one recipient, or (pending ones only) for all. `text` is copied, cut, and cleaned of
  * control characters. enhanced may be NULL. */
@@ -162,6 +169,10 @@ void delivery_sites_discard(struct delivery *d);
 
 /* Whether who connects there talks to a listener of ours. */
 bool delivery_is_self(const struct delivery *d, const struct ip_addr *ip, uint16_t port);
+
+/* ---- delivery_explain.c ------------------------------------------------------------------- */
+
+void delivery_explain_stop(struct delivery *d); /* those under way end with what they know */
 
 /* ---- the owner of domains and sites ------------------------------------------------------- */
 

@@ -50,6 +50,28 @@ struct delivery_reason {
 void delivery_reason_set(struct delivery_reason *r, unsigned subject, unsigned detail,
                          const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* ---- delivery_mx_question.c --------------------------------------------------------------- */
+
+/* What the MX records of a task's domain are, and its policy. */
+struct delivery_mx_question {
+    struct delivery *d;
+    struct delivery_task *task;
+    void (*done)(struct delivery_mx_question *x);
+    struct dns_query query;
+    struct sts_query sts;
+    bool sts_open; /* asked and not finished */
+    uint8_t awaited;
+    struct delivery_demand demand;
+};
+/* `done` is called when all has been answered, never within this. */
+void delivery_mx_question_ask(struct delivery_mx_question *x, struct delivery *d,
+                              struct delivery_task *t,
+                              void (*done)(struct delivery_mx_question *x));
+/* Then: the task gets its site and its policy. False: there is none, for a reason. */
+bool delivery_mx_question_answer(struct delivery_mx_question *x, struct delivery_reason *out_why);
+/* Also gives up one that is still open. */
+void delivery_mx_question_finish(struct delivery_mx_question *x);
+
 /* ---- delivery_address.c ------------------------------------------------------------------- */
 
 struct delivery_host {
@@ -100,9 +122,10 @@ struct delivery_addresses {
     struct delivery_demand demand;
     const struct sts_policy *policy; /* the site's */
     struct delivery_reason *refused; /* why a host is not to be used, since they were last asked */
-    void (*told)(
-        struct delivery_addresses *a, const struct delivery_host *host,
-        enum delivery_tlsa tlsa); /* a host is refused, for whoever keeps account; or NULL */
+    bool explaining; /* nothing is to come of it */
+    /* A host is refused, for whoever keeps account; or NULL. */
+    void (*told)(struct delivery_addresses *a, const struct delivery_host *host,
+                 enum delivery_tlsa tlsa, const struct delivery_reason *why);
     uint32_t
         round; /* a new one with each success, and after back-off: then all may be tried again */
     uint64_t asked_ms;
@@ -312,6 +335,8 @@ void delivery_smtp_body_end(struct delivery_smtp *c);
 
 /* ---- delivery_site.c: what connections report --------------------------------------------- */
 
+/* NULL: there is none. */
+const struct delivery_site *delivery_site_find(const struct delivery *d, struct slice key);
 struct delivery *delivery_site_delivery(const struct delivery_site *s);
 const struct conf_route *delivery_site_route(const struct delivery_site *s);
 /* The task that is next, if one waits. */

@@ -27,11 +27,12 @@ static void addresses_changed(struct delivery_addresses *a)
 }
 
 static void host_refused(struct delivery_addresses *a, const struct delivery_host *host,
-                         enum delivery_tlsa tlsa)
+                         enum delivery_tlsa tlsa, const struct delivery_reason *why)
 {
     struct delivery_site *s = container_of(a, struct delivery_site, addresses);
     const struct delivery_task *t = delivery_site_waiting(s);
 
+    (void)why;
     /* The domain may name other hosts by now (RFC 8461 5.1). */
     if (s->policy != NULL && t != NULL && s->d->o.sts != NULL)
         sts_doubt(s->d->o.sts, t->domain);
@@ -291,6 +292,13 @@ void delivery_site_step(struct delivery_site *s)
         wheel_cancel(s->d->o.wheel, &s->timer);
     else
         wheel_set(s->d->o.wheel, &s->timer, due_ms);
+}
+
+const struct delivery_site *delivery_site_find(const struct delivery *d, struct slice key)
+{
+    struct hash_node *node = hash_table_find(&d->sites, hash_bytes(key), has_key, &key);
+
+    return node != NULL ? container_of(node, struct delivery_site, by_key) : NULL;
 }
 
 /* ---- from above --------------------------------------------------------------------------- */

@@ -114,7 +114,7 @@ static void task_send(struct delivery *d, struct delivery_task *t, unsigned shar
         d->o.post(d->o.context, shard, t);
 }
 
-static unsigned owner_of(const struct delivery *d, struct slice key)
+unsigned delivery_task_owner(const struct delivery *d, struct slice key)
 {
     return (unsigned)(hash_stable(key) % d->o.shards);
 }
@@ -135,7 +135,7 @@ static const char *kind_word(const struct conf_destination *to)
 }
 
 /* The site of a host needs no lookup. (An MX site's key is made where the domain's MX was asked.) */
-static void name_host_site(struct delivery_task *t)
+void delivery_task_name_site(struct delivery_task *t)
 {
     const struct conf_destination *to = &t->to[t->to_next];
     struct delivery_demand demand = delivery_demand_of(t);
@@ -160,11 +160,11 @@ void delivery_task_submit(struct delivery *d, struct delivery_task *t)
     const struct conf_destination *to = &t->to[t->to_next];
 
     switch (to->kind) {
-    case CONF_TO_MX: task_send(d, t, owner_of(d, t->resolved ? t->site : t->domain)); return;
+    case CONF_TO_MX: task_send(d, t, delivery_task_owner(d, t->resolved ? t->site : t->domain)); return;
     case CONF_TO_SMTP:
     case CONF_TO_LMTP:
-        name_host_site(t);
-        task_send(d, t, owner_of(d, t->site));
+        delivery_task_name_site(t);
+        task_send(d, t, delivery_task_owner(d, t->site));
         return;
     case CONF_TO_MAILDIR:
     case CONF_TO_DISCARD:

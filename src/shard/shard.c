@@ -587,6 +587,11 @@ struct auth *shard_auth(struct shard *s)
     return s->auth;
 }
 
+struct delivery *shard_delivery(struct shard *s)
+{
+    return s->delivery;
+}
+
 struct report *shard_report(struct shard *s)
 {
     return s->report;
