@@ -40,7 +40,8 @@ struct server_counters {
     uint64_t sessions_total;
     uint64_t sessions_refused; /* 421 or 554 at once: limits, networks */
     uint64_t accepted;         /* messages answered 250 */
-    uint64_t recipients;       /* of those */
+    uint64_t recipients;       /* of those, behind aliases */
+    uint64_t expanded;         /* recipients named that were aliases */
     uint64_t refused_recipients;
     uint64_t refused_senders;     /* that do not belong to the user */
     uint64_t refused_user_limits; /* messages, recipients and sessions over a limit of the user */
@@ -69,6 +70,7 @@ struct server_options {
     struct spool *spool;
     struct queue *queue;
     struct auth *auth;                   /* the shard's; NULL: nobody can log in */
+    struct verify *verify;               /* the shard's; NULL: nothing is asked of others */
     struct work_door *compute, *patient; /* see shard_group */
 };
 

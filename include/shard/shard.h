@@ -21,6 +21,7 @@
 #include "server.h"
 #include "spool.h"
 #include "sts.h"
+#include "verify.h"
 #include "work.h"
 
 struct shard;
@@ -149,6 +150,7 @@ struct shard_counters {
     struct spool_counters spool;
     struct io_counters io;
     struct dns_counters dns;
+    struct verify_counters verify;
     struct sts_counters sts;
     struct report_counters report;
     struct auth_counters auth;

@@ -10,9 +10,12 @@
 #include "net_conn.h"
 #include "net_listener.h"
 #include "policy.h"
+#include "routing.h"
 #include "server.h"
 #include "server_clients_priv.h"
+#include "server_envelope_priv.h"
 #include "server_users.h"
+#include "verify.h"
 
 /* server_terms.c: what the sessions of a listener serve by. Immutable; each session refers to those that
  * it began with, so that a reload is felt by new ones only. */
@@ -56,6 +59,7 @@ enum session_state {
     SESSION_TLS,     /* the handshake */
     SESSION_COMMAND, /* the engine: input, or the output to drain */
     SESSION_AUTH,    /* somebody who knows whether the password is right */
+    SESSION_CHECK,   /* others who know whether the sender, or the recipient, is one */
     SESSION_ROOM,    /* staging memory for the body */
     SESSION_COMMIT,  /* the sync: the one state that answers 250 to a final dot */
     SESSION_CLOSING, /* the connection's end */
@@ -63,14 +67,25 @@ enum session_state {
 
 enum step { STEP_AGAIN, STEP_WAIT };
 
+/* What MAIL or RCPT has said, until it is known whether that is taken. */
+struct transaction_check {
+    struct arena arena;     /* of this recipient */
+    struct slice recipient; /* as it was said, with a domain */
+    struct spool_dsn dsn;
+    struct routing_targets targets; /* what it stands for */
+    bool expanded;
+    struct verify_query query;
+};
+
 /* From MAIL to the end of the message. */
 struct transaction {
     struct session *session;
     struct arena arena;
     struct slice sender;
-    struct slice *recipients;
-    uint32_t recipient_count;
-    uint32_t recipient_capacity;
+    struct slice envid;
+    struct slice first; /* recipient, as it was said */
+    struct envelope envelope;
+    struct transaction_check check;
     uint64_t size_hint;
     struct buf head; /* bytes that staging has yet to take: first our trace fields */
     struct mail_header header;
@@ -84,6 +99,7 @@ struct transaction {
     bool ended;       /* the final dot was seen */
     bool committing;  /* the spool has it: may not be forgotten before its `done` */
     bool require_tls; /* REQUIRETLS was said */
+    uint16_t flags;   /* enum spool_message_flags that MAIL said */
 };
 
 /* Somebody who has logged in. */
@@ -154,9 +170,16 @@ void session_login_cancel(struct session *s);
 void session_login_answer(struct session *s); /* if it is known by now */
 void session_login_end(struct session *s);    /* fine if there is none */
 
-/* server_transaction.c: a message from MAIL to 250. Answers are given to the engine. */
+/* server_check.c: MAIL and RCPT. Answers are given to the engine; or the state is CHECK until there are any. */
 void transaction_begin(struct session *s);
 void transaction_add_recipient(struct session *s);
+bool transaction_is_checked(const struct session *s);
+void transaction_checked(struct session *s); /* in SESSION_CHECK, once it is */
+void transaction_log_refused(struct session *s, const char *event, struct slice recipient,
+                             const struct smtp_reply *refusal);
+
+/* server_transaction.c: the message itself, from DATA to 250. */
+const struct smtp_reply *transaction_spool_reply(enum spool_result result); /* NULL: all is well */
 void transaction_begin_data(struct session *s);
 void transaction_body(struct session *s);
 /* Hands on what waited for room. False: there is none yet. */

@@ -3,9 +3,9 @@
  * the state and does what can be done. It may be called at any time.
  *
  *          implicit
- *   begin ----------> TLS          a back end looks
- *     |     STARTTLS  ^ | secured  +-----> AUTH
- *     |    +----------+ |          |        | challenge, 235, 535
+ *   begin ----------> TLS          a back end looks; others are asked about MAIL, RCPT
+ *     |     STARTTLS  ^ | secured  +-----> AUTH, CHECK
+ *     |    +----------+ |          |        | challenge, 235, 535; 250, 4yz, 5yz
  *     |    |            v          |        v
  *     |    |  input                |   END_DATA           250 or 4yz/5yz
  *     +-> COMMAND <---> ROOM -----------------> COMMIT ----------------> COMMAND
@@ -131,6 +131,7 @@ static void session_expired(struct wheel_timer *timer)
         session_close(s, "timeout", true);
         return;
     case SESSION_AUTH: /* who is asked has his own patience */
+    case SESSION_CHECK:
     case SESSION_ROOM:
     case SESSION_COMMIT: return; /* we are the slow one; the next step sets it again */
     case SESSION_CLOSING: net_conn_abort(&s->conn); return;
@@ -313,12 +314,25 @@ static enum step session_auth(struct session *s)
     return STEP_AGAIN;
 }
 
+static enum step session_check(struct session *s)
+{
+    if (s->conn.error != 0)
+        return session_lost(s);
+    if (!transaction_is_checked(s))
+        return STEP_WAIT;
+    s->state = SESSION_COMMAND;
+    session_waited(s);
+    transaction_checked(s);
+    return STEP_AGAIN;
+}
+
 static enum step session_state_step(struct session *s)
 {
     switch ((enum session_state)s->state) {
     case SESSION_TLS: return session_tls(s);
     case SESSION_COMMAND: return session_command(s);
     case SESSION_AUTH: return session_auth(s);
+    case SESSION_CHECK: return session_check(s);
     case SESSION_ROOM: return session_room(s);
     case SESSION_COMMIT:
     case SESSION_CLOSING: return STEP_WAIT;
@@ -460,6 +474,7 @@ void session_cut_off(struct session *s)
     case SESSION_TLS: session_close(s, "cut off at shutdown", false); return;
     case SESSION_COMMAND:
     case SESSION_AUTH:
+    case SESSION_CHECK:
     case SESSION_ROOM:
         smtp_server_close(&s->smtp, &reply_stopping, net_conn_out(&s->conn));
         session_close(s, "cut off at shutdown", true);

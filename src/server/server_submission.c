@@ -195,7 +195,7 @@ bool transaction_user_recipient(struct session *s, struct user_refusal *out)
 
     if (!policy_logged_in(&s->client))
         return true;
-    if (most > 0 && tx->recipient_count >= most) {
+    if (most > 0 && s->smtp.recipients >= most) {
         out->reply = reply_null_sender;
         log_refused(s, "null_sender_recipients", most, s->smtp.path.text, &out->reply);
         return false;

@@ -14,13 +14,7 @@ static const struct smtp_reply reply_too_big =
     SMTP_REPLY_INIT(552, 5, 3, 4, "Message too large to be stored");
 static const struct smtp_reply reply_loop =
     SMTP_REPLY_INIT(554, 5, 4, 6, "Too many hops: a mail loop");
-static const struct smtp_reply reply_envelope =
-    SMTP_REPLY_INIT(452, 4, 5, 3, "Too many recipients, send the others separately");
-
-/* A thousand recipients of the greatest length fit. */
-enum { ENVELOPE_MAX = 512 * 1024 };
-
-static const struct smtp_reply *reply_for(enum spool_result result)
+const struct smtp_reply *transaction_spool_reply(enum spool_result result)
 {
     switch (result) {
     case SPOOL_OK:
@@ -37,139 +31,13 @@ static struct buf *out_of(struct session *s)
     return net_conn_out(&s->conn);
 }
 
-static void log_sender_refused(struct session *s, const struct smtp_reply *refusal)
-{
-    struct log_record r;
-
-    s->server->counters.refused_senders++;
-    log_begin(&r, LOG_INFO, "sender-refused");
-    log_id(&r, "session", s->id);
-    log_ip(&r, "client", &s->client.ip);
-    if (policy_logged_in(&s->client))
-        log_slice(&r, "user", s->client.user->name);
-    log_slice(&r, "from", s->smtp.path.text);
-    log_u64(&r, "code", refusal->code);
-    log_slice(&r, "reply", refusal->text);
-    log_end(&r);
-}
-
-void transaction_begin(struct session *s)
-{
-    const struct smtp_reply *refusal = reply_for(spool_intake(s->server->o.spool));
-    struct smtp_reply policy_refusal;
-    struct user_refusal user_refusal;
-    struct smtp_params params;
-    struct transaction *tx;
-
-    ASSERT(s->tx == NULL);
-    if (refusal == NULL && !policy_check_mail(&s->client, &s->smtp.path, &policy_refusal)) {
-        refusal = &policy_refusal;
-        log_sender_refused(s, refusal);
-    }
-    if (refusal != NULL) {
-        smtp_server_answer(&s->smtp, refusal, out_of(s));
-        return;
-    }
-    tx = s->tx = pool_get(&s->server->transaction_pool);
-    arena_init(&tx->arena, ENVELOPE_MAX);
-    buf_init(&tx->head, 0);
-    smtp_server_params(&s->smtp, &params);
-    tx->size_hint = params.size;
-    tx->require_tls = params.require_tls;
-    tx->sender = arena_dup(&tx->arena, s->smtp.path.text);
-    if (!transaction_user_begin(s, &user_refusal)) {
-        smtp_server_answer(&s->smtp, &user_refusal.reply, out_of(s));
-        transaction_end(s);
-        return;
-    }
-    bool room = transaction_submission_begin(s);
-    ASSERT(room); /* there is next to nothing in the arena yet */
-    smtp_server_answer(&s->smtp, NULL, out_of(s));
-}
-
-/* <postmaster> alone gets the domain that it means, so that everything after this sees addresses. */
-static struct slice recipient_text(struct session *s)
-{
-    const struct smtp_address *path = &s->smtp.path;
-    struct slice domain = policy_postmaster_domain(s->client.conf);
-    struct buf whole;
-    struct slice copy;
-
-    if (path->kind != SMTP_DOMAIN_NONE)
-        return arena_dup(&s->tx->arena, path->text);
-    buf_init(&whole, 0);
-    (void)buf_printf(&whole, "postmaster@%.*s", SLICE_ARG(domain));
-    copy = arena_dup(&s->tx->arena, buf_slice(&whole));
-    buf_finish(&whole);
-    return copy;
-}
-
-static bool keep_recipient(struct transaction *tx, struct slice text)
-{
-    struct slice *grown;
-
-    if (text.data == NULL)
-        return false;
-    if (tx->recipient_count == tx->recipient_capacity) {
-        uint32_t capacity = tx->recipient_capacity > 0 ? 4 * tx->recipient_capacity : 4;
-        grown = arena_alloc(&tx->arena, capacity * sizeof(*grown));
-        if (grown == NULL)
-            return false;
-        if (tx->recipient_count > 0)
-            memcpy(grown, tx->recipients, tx->recipient_count * sizeof(*grown));
-        tx->recipients = grown;
-        tx->recipient_capacity = capacity;
-    }
-    tx->recipients[tx->recipient_count++] = text;
-    return true;
-}
-
-static void log_refused(struct session *s, const char *event, struct slice recipient,
-                        const struct smtp_reply *refusal)
-{
-    struct log_record r;
-
-    log_begin(&r, LOG_INFO, event);
-    log_id(&r, "session", s->id);
-    log_ip(&r, "client", &s->client.ip);
-    log_slice(&r, "from", s->tx->sender);
-    log_slice(&r, "to", recipient);
-    log_u64(&r, "code", refusal->code);
-    log_slice(&r, "reply", refusal->text);
-    log_end(&r);
-}
-
-void transaction_add_recipient(struct session *s)
-{
-    struct smtp_reply refusal;
-    struct user_refusal user_refusal;
-
-    if (!policy_check_rcpt(&s->client, s->tx->sender, &s->smtp.path, &refusal)) {
-        s->server->counters.refused_recipients++;
-        log_refused(s, "recipient-refused", s->smtp.path.text, &refusal);
-        smtp_server_answer(&s->smtp, &refusal, out_of(s));
-        return;
-    }
-    if (!transaction_user_recipient(s, &user_refusal)) {
-        s->server->counters.refused_recipients++;
-        smtp_server_answer(&s->smtp, &user_refusal.reply, out_of(s));
-        return;
-    }
-    if (!keep_recipient(s->tx, recipient_text(s))) {
-        transaction_user_recipient_failed(s);
-        smtp_server_answer(&s->smtp, &reply_envelope, out_of(s));
-        return;
-    }
-    smtp_server_answer(&s->smtp, NULL, out_of(s));
-}
-
 void transaction_refused(struct session *s, const struct smtp_reply *refusal)
 {
     if (refusal->code >= 500)
         s->server->counters.refused_messages++;
     else
         s->server->counters.deferred_messages++;
-    log_refused(s, "message-refused", s->tx->recipients[0], refusal);
+    transaction_log_refused(s, "message-refused", s->tx->first, refusal);
 }
 
 static void transaction_done(struct spool_writer *w, enum spool_result result);
@@ -215,7 +83,7 @@ static void add_trace(struct session *s)
         .hostname = s->client.conf->hostname,
         .masked = policy_logged_in(&s->client) && s->terms->listener->mask_client,
         .protocol = protocol_of(s),
-        .rcpt = tx->recipient_count == 1 ? tx->recipients[0] : SLICE_NULL,
+        .rcpt = s->smtp.recipients == 1 ? tx->first : SLICE_NULL,
         .unix_seconds = io_unix_ms(s->server->o.io) / 1000,
     };
 
@@ -233,7 +101,8 @@ void transaction_begin_data(struct session *s)
     tx->session = s;
     tx->writer.ready = writer_ready;
     tx->writer.done = transaction_done;
-    refusal = reply_for(spool_writer_begin(s->server->o.spool, &tx->writer, tx->size_hint));
+    refusal =
+        transaction_spool_reply(spool_writer_begin(s->server->o.spool, &tx->writer, tx->size_hint));
     if (refusal == NULL) {
         mail_header_init(&tx->header);
         add_trace(s);
@@ -264,7 +133,7 @@ static bool write_some(struct session *s, struct slice *bytes, bool *out_wait)
 
     *out_wait = result == SPOOL_WAIT;
     if (result != SPOOL_OK && result != SPOOL_WAIT) {
-        refuse_body(s, reply_for(result));
+        refuse_body(s, transaction_spool_reply(result));
         return false;
     }
     return true;
@@ -339,7 +208,7 @@ static void envelope_facts(const struct session *s, struct buf *out)
 static uint16_t flags_of(const struct session *s)
 {
     const struct transaction *tx = s->tx;
-    unsigned flags = 0;
+    unsigned flags = tx->flags;
 
     if ((s->smtp.dot.facts & SMTP_DOT_LEADING) != 0)
         flags |= SPOOL_HAS_DOT_LINES;
@@ -370,8 +239,10 @@ void transaction_commit(struct session *s)
     envelope_facts(s, &facts);
     envelope = (struct spool_envelope){
         .sender = tx->sender,
-        .recipients = tx->recipients,
-        .recipient_count = tx->recipient_count,
+        .recipients = tx->envelope.recipients,
+        .recipient_count = tx->envelope.count,
+        .dsn = tx->envelope.dsn,
+        .envid = tx->envid,
         .arrived_s = (uint32_t)(io_unix_ms(s->server->o.io) / 1000),
         .flags = flags_of(s),
         .facts = buf_slice(&facts),
@@ -392,8 +263,8 @@ static void log_accepted(const struct session *s, uint64_t id)
     log_ip(&r, "client", &s->client.ip);
     log_str(&r, "helo", s->helo);
     log_slice(&r, "from", s->tx->sender);
-    log_slice(&r, "to", s->tx->recipients[0]);
-    log_u64(&r, "recipients", s->tx->recipient_count);
+    log_slice(&r, "to", s->tx->first);
+    log_u64(&r, "recipients", s->tx->envelope.count);
     log_u64(&r, "size", s->tx->size);
     session_log_secure(s, &r);
     log_end(&r);
@@ -421,13 +292,13 @@ static void transaction_done(struct spool_writer *w, enum spool_result result)
     ASSERT(tx->committing);
     if (result == SPOOL_OK) {
         server->counters.accepted++;
-        server->counters.recipients += tx->recipient_count;
+        server->counters.recipients += tx->envelope.count;
         server->counters.bytes_in += tx->size;
         transaction_user_accepted(tx);
         log_accepted(s, w->message->id);
         (void)queue_accept(server->o.queue, w->message);
     } else {
-        transaction_refused(s, reply_for(result));
+        transaction_refused(s, transaction_spool_reply(result));
     }
     if (s->state == SESSION_COMMIT) {
         s->state = SESSION_COMMAND;
@@ -435,7 +306,7 @@ static void transaction_done(struct spool_writer *w, enum spool_result result)
         if (result == SPOOL_OK)
             answer_accepted(s, w->id);
         else
-            smtp_server_answer(&s->smtp, reply_for(result), out_of(s));
+            smtp_server_answer(&s->smtp, transaction_spool_reply(result), out_of(s));
     }
     tx->committing = false;
     transaction_end(s);
@@ -448,7 +319,9 @@ void transaction_discard(struct session *s)
 
     if (tx == NULL)
         return;
+    verify_give_up(&tx->check.query);
     buf_finish(&tx->head);
+    arena_reset(&tx->check.arena);
     arena_reset(&tx->arena);
     s->tx = NULL;
     pool_put(&s->server->transaction_pool, tx);

@@ -3,6 +3,7 @@
 
 #include "base_log.h"
 #include "base_mem.h"
+#include "shard_callout_priv.h"
 #include "shard_mailbox_priv.h"
 
 enum {
@@ -23,6 +24,7 @@ struct shard {
     struct spool *spool;
     struct queue queue;
     struct delivery *delivery;
+    struct verify *verify;
     struct auth *auth; /* NULL: nobody can log in */
     struct server *server;
     unsigned reloads; /* taken of the group's */
@@ -196,8 +198,14 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                      .wheel = &s->wheel,
                                                      .compute = s->compute,
                                                      .network = s->patient});
+    s->verify = verify_create(&(struct verify_options){.io = s->o.io,
+                                                       .wheel = &s->wheel,
+                                                       .dns = s->dns,
+                                                       .ask = shard_callout,
+                                                       .context = s->delivery});
     s->server = server_create(&(struct server_options){.settings = {settings->conf, settings->tls},
                                                        .auth = s->auth,
+                                                       .verify = s->verify,
                                                        .shared = s->group->shared,
                                                        .io = s->o.io,
                                                        .wheel = &s->wheel,
@@ -345,6 +353,7 @@ static void begin_stop(struct shard *s)
 
     s->stopping = true;
     server_stop(s->server, deadline_ms);
+    verify_stop(s->verify);
     queue_stop(&s->queue);
     delivery_stop(s->delivery, deadline_ms);
     sts_stop(s->sts); /* delivery has given its lookups up */
@@ -381,8 +390,8 @@ static bool helpers_idle(const struct shard *s)
  * so far, nothing is on its way between them. */
 static void continue_stop(struct shard *s)
 {
-    if (!s->counted_quiet && server_idle(s->server) && s->queue.out == 0 && helpers_idle(s)
-        && sts_idle(s->sts) && report_quiet(s->report) && guest_has_gone(s)) {
+    if (!s->counted_quiet && server_idle(s->server) && verify_idle(s->verify) && s->queue.out == 0
+        && helpers_idle(s) && sts_idle(s->sts) && report_quiet(s->report) && guest_has_gone(s)) {
         s->counted_quiet = true;
         if (atomic_fetch_add(&s->group->quiet, 1) + 1 == s->group->count)
             wake_others(s);
@@ -540,6 +549,7 @@ void shard_destroy(struct shard *s, bool crashed)
     if (s->auth != NULL)
         auth_destroy(s->auth, crashed);
     delivery_destroy(s->delivery, crashed);
+    verify_destroy(s->verify, crashed);
     sts_destroy(s->sts, crashed);
     report_destroy(s->report, crashed);
     if (s->dns != NULL) /* the simulated one, after a crash: it has no part in io */
@@ -627,6 +637,7 @@ void shard_counters(struct shard *s, struct shard_counters *out)
     delivery_counters(s->delivery, &out->delivery);
     spool_counters(s->spool, &out->spool);
     dns_counters(s->dns, &out->dns);
+    verify_counters(s->verify, &out->verify);
     sts_counters(s->sts, &out->sts);
     report_counters(s->report, &out->report);
     if (s->auth != NULL)

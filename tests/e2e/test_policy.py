@@ -88,7 +88,7 @@ class Relaying(Case):
             'relay_from': ['127.0.0.0/8'], ('route', 'a.test'): to['exact'],
             ('route', '*.a.test'): to['wild'], ('route', '*.b.a.test'): to['deep'],
             ('route', '*'): to['any']})
-        wanted = {'x@a.test': 'exact', 'x@A.Test': 'exact', 'x@c.a.test': 'wild', 'x@d.c.a.test': 'wild',
+        wanted = {'x@a.test': 'exact', 'y@A.Test': 'exact', 'x@c.a.test': 'wild', 'x@d.c.a.test': 'wild',
                   'x@b.a.test': 'wild', 'x@c.b.a.test': 'deep', 'x@xa.test': 'any', 'x@test': 'any'}
         send_message(self.servers[0].port, 'a@client.test', list(wanted), sample('routes'))
         self.wait_for(lambda: sum(len(m.recipients) for h in hops.values() for m in h.messages)

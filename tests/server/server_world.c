@@ -119,6 +119,29 @@ static void open_spool(struct server_world *w)
     queue_set_spool(&w->queue, w->spool);
 }
 
+static bool ask(void *context, struct verify_ask *a)
+{
+    struct server_world *w = of(context);
+
+    ck_assert_uint_lt(w->ask_count, WORLD_ASKS);
+    w->asks[w->ask_count++] = a;
+    return true;
+}
+
+void server_world_answer(struct server_world *w, unsigned n, enum verify_answer answer,
+                         const char *words)
+{
+    struct verify_ask *a = w->asks[n];
+
+    ck_assert_uint_lt(n, w->ask_count);
+    ck_assert_ptr_nonnull(a);
+    w->asks[n] = NULL;
+    a->answer = answer;
+    a->code = answer == VERIFY_ANSWER_NO ? 550 : 0;
+    a->text = slice_str(words);
+    a->done(a);
+}
+
 /* *w has its configuration and what it speaks TLS with. */
 static void open_world(struct server_world *w, const struct sim_options *options)
 {
@@ -135,9 +158,13 @@ static void open_world(struct server_world *w, const struct sim_options *options
     }
     open_spool(w);
     server_shared_init(&w->shared, w->conf);
+    if (w->asking)
+        w->verify = verify_create(
+            &(struct verify_options){.io = w->io, .wheel = &w->wheel, .ask = ask, .context = w});
     w->server =
         server_create(&(struct server_options){.settings = {.conf = w->conf, .tls = &w->tls},
                                                .shared = &w->shared,
+                                               .verify = w->verify,
                                                .io = w->io,
                                                .wheel = &w->wheel,
                                                .spool = w->spool,
@@ -153,6 +180,12 @@ void server_world_open(struct server_world *w, const struct sim_options *options
 {
     *w = (struct server_world){.conf = load(CONF_BASE, conf), .spool_bytes_max = spool_bytes_max};
     open_world(w, options);
+}
+
+void server_world_open_asking(struct server_world *w, const char *conf)
+{
+    *w = (struct server_world){.conf = load(CONF_BASE, conf), .asking = true};
+    open_world(w, NULL);
 }
 
 void server_world_open_tls(struct server_world *w, const char *tls)
@@ -258,6 +291,11 @@ void server_world_close(struct server_world *w)
 {
     w->keep = true;
     server_stop(w->server, io_now_ms(w->io) + 1000);
+    if (w->asking)
+        verify_stop(w->verify);
+    for (unsigned i = 0; i < w->ask_count; i++)
+        if (w->asks[i] != NULL)
+            server_world_answer(w, i, VERIFY_ANSWER_NONE, "");
     spool_stop(w->spool);
     for (int i = 0; i < 1000 && !(server_idle(w->server) && spool_idle(w->spool)); i++)
         server_world_run_ms(w, 100);
@@ -265,6 +303,7 @@ void server_world_close(struct server_world *w)
     ck_assert_uint_eq(atomic_load(&w->shared.connections), 0);
     ck_assert_uint_eq(w->io->counters.lent_out, 0);
     server_destroy(w->server, false);
+    verify_destroy(w->verify, false);
     queue_finish(&w->queue);
     spool_close(w->spool, false);
     ck_assert_uint_eq(w->wheel.count, 0);

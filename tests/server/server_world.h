@@ -10,8 +10,9 @@
 #include "io_sim.h"
 #include "net_conn.h"
 #include "server.h"
+#include "verify.h"
 
-enum { CLIENT_HOSTS = 3 };
+enum { CLIENT_HOSTS = 3, WORLD_ASKS = 256 };
 
 struct client {
     struct net_conn conn;
@@ -30,6 +31,10 @@ struct server_world {
     struct conf *conf;
     struct server_shared shared;
     struct tls_context *tls; /* NULL: none */
+    bool asking;
+    struct verify *verify; /* NULL: nothing is asked */
+    struct verify_ask *asks[WORLD_ASKS];
+    unsigned ask_count;
     struct server *server;
     struct queue queue;
     struct spool *spool;
@@ -43,6 +48,10 @@ struct server_world {
 /* `conf` is added to a small configuration: limits, mostly. */
 void server_world_open(struct server_world *w, const struct sim_options *options, const char *conf,
                        uint64_t spool_bytes_max);
+/* The same, and next hops are asked about recipients: by world_asks, which waits for server_world_answer(). */
+void server_world_open_asking(struct server_world *w, const char *conf);
+void server_world_answer(struct server_world *w, unsigned n, enum verify_answer answer,
+                         const char *words);
 /* With tls_null on the listener; `tls` is its setting. */
 void server_world_open_tls(struct server_world *w, const char *tls);
 /* Another configuration, a whole one, for the server; the queue keeps its own. */

@@ -387,15 +387,28 @@ static bool take_reply(struct client *c, struct slice *in, unsigned *out_code)
     }
 }
 
+/* Not because of the weather: as it is to be. */
+static bool may_be_refused(const struct client *c, const struct rcpt *r)
+{
+    return r->fate == FATE_REJECT
+           || (world_of(c)->plan.verifies && (r->fate == FATE_NOWHERE || r->fate == FATE_SILENT));
+}
+
 static void answered_rcpt(struct client *c, struct expect e, unsigned code)
 {
     struct rcpt *r = &e.message->rcpts[e.rcpt];
 
     r->admitted = code == 250;
     if (code != 421 && code / 100 == 5)
-        WORLD_CHECK(world_of(c), r->fate == FATE_REJECT || code == 503, "RCPT to %s: %u",
-                    r->address, code);
-    WORLD_CHECK(world_of(c), code != 250 || r->fate != FATE_REJECT, "RCPT to %s: 250", r->address);
+        WORLD_CHECK(world_of(c),
+                    r->fate == FATE_REJECT || code == 503
+                        || (world_of(c)->plan.verifies && r->fate == FATE_NOWHERE),
+                    "RCPT to %s: %u", r->address, code);
+    WORLD_CHECK(
+        world_of(c),
+        code != 250
+            || (r->fate != FATE_REJECT && (!world_of(c)->plan.verifies || r->fate != FATE_NOWHERE)),
+        "RCPT to %s: 250", r->address);
     if (c->plan->pipelined && !c->plan->helo)
         return;
     if (e.rcpt + 1u < e.message->rcpt_count)
@@ -413,7 +426,7 @@ static void answered_data(struct client *c, struct expect e, unsigned code)
         return;
     }
     for (uint32_t i = 0; i < e.message->rcpt_count; i++)
-        any |= e.message->rcpts[i].fate != FATE_REJECT;
+        any |= !may_be_refused(c, &e.message->rcpts[i]);
     if (!any)
         e.message->state = MESSAGE_REFUSED; /* and rightly so */
     if (e.message->state == MESSAGE_WAITING) {

@@ -187,6 +187,7 @@ struct plan {
     uint8_t tls;   /* enum sim_tls_kind */
     bool requires; /* the server takes no mail in the clear */
     bool encrypts; /* mail to a.test leaves encrypted, or waits */
+    bool verifies; /* the domains of recipients are looked up before they are taken */
     uint64_t segment;
     struct spool_options staging; /* sizes that are not the default */
     uint64_t expire_ms, interval_max_ms;

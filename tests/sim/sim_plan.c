@@ -323,6 +323,7 @@ static void write_head(const struct plan *p, struct buf *out)
                                 "domain \"no.test\" { to = \"reject:nobody here\" }\n";
 
     (void)buf_append_str(out, fixed);
+    (void)buf_printf(out, "verify { recipient_domain = %s }\n", p->verifies ? "yes" : "no");
     (void)buf_printf(out, "spool_segment = \"%lluK\"\n", (unsigned long long)(p->segment / KIB));
     (void)buf_printf(out, "listener \"mx\" { address = {\"10.0.0.1:25\"} role = mx%s }\n",
                      p->requires ? "  tls = required" : "");
@@ -386,6 +387,7 @@ void plan_make(struct world *w)
         p->tls = w->seed % 50 == 0 ? SIM_TLS_HEAVY : SIM_TLS_REAL;
     p->requires = p->tls != SIM_TLS_OFF && rand_chance(r, 1, 4);
     p->encrypts = p->tls != SIM_TLS_OFF && rand_chance(r, 1, 3);
+    p->verifies = rand_chance(r, 1, 3);
     tiny = p->weather.recv_buffer_len < TINY || p->weather.link_buffer_len < TINY;
     p->shards = 1 + (unsigned)rand_below(r, SHARDS_MAX);
     p->segment = PICK(r, 256, 256, 512, 1024) * KIB;
@@ -427,6 +429,7 @@ void plan_make_fixed(struct world *w)
     static const char conf[] =
         "hostname = \"mx.sim.test\"  spool = \"/spool\"  spool_segment = \"256K\"\n"
         "control = \"/run/control\"  relay_from = {\"10.0.2.0/24\"}\n"
+        "verify { recipient_domain = no }\n"
         "listener \"mx\" { address = {\"10.0.0.1:25\"} }\n"
         "domain \"box.test\" { to = \"maildir:/mail/%d/%u\" }\n"
         "domain \"void.test\" { to = \"discard\" }\n"
