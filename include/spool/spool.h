@@ -81,7 +81,6 @@ struct spool_terms {
 /* Owned by the spool; good until its last recipient is done. The budget for a queued message with one
  * recipient, the queue's entry included, is 256 bytes. */
 struct spool_message {
-    struct hash_node by_id;
     struct list in_segment;
     uint64_t id;
     struct spool_segment *segment; /* of the message record */
@@ -255,8 +254,16 @@ void spool_outcomes(struct spool *s, struct spool_message *m, const struct spool
 void spool_revise(struct spool *s, struct spool_message *m, const struct spool_terms *terms);
 
 struct spool_message *spool_find(struct spool *s, uint64_t id);
+/* All at once, in order of id: start-up and the end only, since a million take tens of milliseconds.
+ * `visit` may end the message that it is given and no other; false stops. */
 void spool_each(struct spool *s, bool (*visit)(struct spool_message *m, void *context),
                 void *context);
+/* A part of all: visits up to `max` messages whose ids are above *after, in order of id, which is about
+ * the order of arrival, and leaves the last one's there: 0 is the beginning. Whatever happens between
+ * two calls, a message that is there all the time is met exactly once. `visit` may do anything with any
+ * message; false stops after this one. Answers false when there is none left. */
+bool spool_walk(struct spool *s, uint64_t *after, uint32_t max,
+                bool (*visit)(struct spool_message *m, void *context), void *context);
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
@@ -316,6 +323,34 @@ enum spool_read spool_reader_body(struct spool_reader *r, struct slice *out_piec
 void spool_reader_rewind(struct spool_reader *r);     /* to the body's start, for another attempt */
 bool spool_reader_busy(const struct spool_reader *r); /* an op is in flight: may not be freed */
 void spool_reader_finish(struct spool_reader *r);     /* frees its memory; not while busy */
+
+/* Envelopes of many messages, with few large reads: for listings. A batch at a time: messages are added,
+ * best in the order of a walk, which is about that on disk; then rows are taken until the END, in the
+ * order of their places on disk, and the next batch can be added. Added messages are pinned until their
+ * row was taken or the batch is dropped. Memory is bounded, bodies are not read where they are large.
+ * On the thread that owns the spool. */
+enum { SPOOL_BULK_MAX = 4096 };
+struct spool_bulk;
+struct spool_bulk_row {
+    struct spool_message *message; /* alive and as it is now */
+    int error; /* negative errno: its envelope cannot be read, or -EBADMSG, is damaged; no texts then */
+    struct slice sender, facts, envid;
+};
+struct spool_bulk *spool_bulk_create(struct spool *s, void (*ready)(void *context), void *context);
+/* False if the batch is full. Not while rows are taken, nor, after a drop, while reads are under way. */
+bool spool_bulk_add(struct spool_bulk *b, struct spool_message *m);
+/* WAIT: `ready` will be called, then ask again. PIECE: a row; its texts are good until the next call here.
+ * END: begin anew. Messages that ended meanwhile have no row. */
+enum spool_read spool_bulk_next(struct spool_bulk *b, struct spool_bulk_row *out);
+/* The rest of the last row, which had no error: arrays of message->recipient_count. */
+void spool_bulk_recipients(const struct spool_bulk *b, struct slice *out);
+void spool_bulk_dsn(const struct spool_bulk *b, struct spool_dsn *out);
+void spool_bulk_drop(
+    struct spool_bulk *b); /* what was added and not taken; reads may be under way still */
+bool spool_bulk_busy(
+    const struct spool_bulk *b); /* may not be destroyed; after a drop `ready` follows */
+/* With crashed set (simulator, after the machine went) nothing but its memory is touched. */
+void spool_bulk_destroy(struct spool_bulk *b, bool crashed);
 
 /* ---- counters ----------------------------------------------------------------------------- */
 

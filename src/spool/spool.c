@@ -32,7 +32,7 @@ struct spool *spool_create(struct io *io, const struct spool_options *options, b
     list_init(&s->writers);
     list_init(&s->waiting);
     list_init(&s->finished);
-    hash_table_init(&s->messages);
+    spool_index_init(&s->messages);
     for (int i = 0; i < SPOOL_POOLS; i++)
         pool_init(&s->message_pools[i], "spool messages",
                   sizeof(struct spool_message) + pool_room[i] * sizeof(struct spool_recipient), 0);
@@ -51,21 +51,24 @@ struct spool *spool_create(struct io *io, const struct spool_options *options, b
     return s;
 }
 
-static bool free_message(struct hash_node *node, void *context)
+static void free_messages(struct spool *s)
 {
-    struct spool *s = context;
-    struct spool_message *m = container_of(node, struct spool_message, by_id);
+    struct spool_message *some[SPOOL_LEAF_MAX];
+    uint64_t after = 0;
+    uint32_t count;
 
-    hash_table_remove(&s->messages, node);
-    spool_message_free(s, m);
-    return true;
+    while ((count = spool_index_some(&s->messages, after, some)) > 0) {
+        after = some[count - 1]->id;
+        for (uint32_t i = 0; i < count; i++)
+            spool_message_free(s, some[i]);
+    }
+    spool_index_finish(&s->messages);
 }
 
 void spool_destroy(struct spool *s, bool crashed)
 {
     spool_writers_forget(s);
-    hash_table_each(&s->messages, free_message, s);
-    hash_table_finish(&s->messages);
+    free_messages(s);
     LIST_EACH_SAFE(&s->logs, node)
     spool_log_close(container_of(node, struct spool_log, node), crashed);
     if (s->staging.slots)
@@ -325,8 +328,7 @@ struct spool_ref spool_pin(struct spool *s, struct spool_message *m)
     struct spool_staging *st = &s->staging;
     struct spool_ref ref = {.log = m->segment->log, .message = m};
 
-    ASSERT(m->pins < UINT16_MAX);
-    m->pins++;
+    spool_message_pin(m);
     if (!m->hot)
         return ref;
     struct spool_slot *slot = spool_slot_of(s, m->hot);
@@ -344,8 +346,7 @@ void spool_unpin(struct spool *s, struct spool_message *m, struct spool_ref *ref
 {
     struct spool_slot *slot = ref->hot_slot;
 
-    ASSERT(ref->message == m && m->pins > 0);
-    m->pins--;
+    ASSERT(ref->message == m);
     if (slot) {
         ASSERT(slot->pins > 0);
         if (--slot->pins == 0) {
@@ -354,8 +355,7 @@ void spool_unpin(struct spool *s, struct spool_message *m, struct spool_ref *ref
         }
     }
     *ref = (struct spool_ref){0};
-    if (m->pins == 0)
-        spool_message_unpinned(s, m);
+    spool_message_unpin(s, m);
 }
 
 /* ---- counters ----------------------------------------------------------------------------- */

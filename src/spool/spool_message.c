@@ -50,47 +50,48 @@ void spool_message_free(struct spool *s, struct spool_message *m)
 
 /* ---- the table ---------------------------------------------------------------------------- */
 
-static struct spool_message *of_node(const struct hash_node *node)
-{
-    return container_of(node, struct spool_message, by_id);
-}
-
-static bool match_id(const struct hash_node *node, const void *key)
-{
-    return of_node(node)->id == *(const uint64_t *)key;
-}
-
 struct spool_message *spool_find(struct spool *s, uint64_t id)
 {
-    struct hash_node *node = hash_table_find(&s->messages, hash_u64(id), match_id, &id);
+    struct spool_message *m = spool_index_find(&s->messages, id);
 
-    return node && !(of_node(node)->spool_state & SPOOL_M_DEAD) ? of_node(node) : NULL;
+    return m && !(m->spool_state & SPOOL_M_DEAD) ? m : NULL;
 }
 
 void spool_message_insert(struct spool *s, struct spool_message *m)
 {
-    hash_table_insert(&s->messages, &m->by_id, hash_u64(m->id));
+    spool_index_insert(&s->messages, m);
     s->counters.messages++;
-}
-
-struct each {
-    bool (*visit)(struct spool_message *m, void *context);
-    void *context;
-};
-
-static bool each_node(struct hash_node *node, void *context)
-{
-    struct each *each = context;
-
-    return (of_node(node)->spool_state & SPOOL_M_DEAD) || each->visit(of_node(node), each->context);
 }
 
 void spool_each(struct spool *s, bool (*visit)(struct spool_message *m, void *context),
                 void *context)
 {
-    struct each each = {visit, context};
+    struct spool_message *some[SPOOL_LEAF_MAX];
+    uint64_t after = 0;
+    uint32_t count;
 
-    hash_table_each(&s->messages, each_node, &each);
+    while ((count = spool_index_some(&s->messages, after, some)) > 0) {
+        after = some[count - 1]->id;
+        for (uint32_t i = 0; i < count; i++) {
+            if (!(some[i]->spool_state & SPOOL_M_DEAD) && !visit(some[i], context))
+                return;
+        }
+    }
+}
+
+bool spool_walk(struct spool *s, uint64_t *after, uint32_t max,
+                bool (*visit)(struct spool_message *m, void *context), void *context)
+{
+    for (uint32_t i = 0; i < max; i++) {
+        struct spool_message *m = spool_index_next(&s->messages, *after);
+
+        if (!m)
+            return false;
+        *after = m->id;
+        if (!(m->spool_state & SPOOL_M_DEAD) && !visit(m, context))
+            return true;
+    }
+    return true;
 }
 
 void spool_message_cool(struct spool_message *m)
@@ -101,7 +102,7 @@ void spool_message_cool(struct spool_message *m)
 
 static void bury(struct spool *s, struct spool_message *m, uint64_t ticket)
 {
-    hash_table_remove(&s->messages, &m->by_id);
+    spool_index_remove(&s->messages, m);
     spool_message_unlink(m, ticket);
     if (m->hot)
         spool_message_cool(m);
@@ -120,12 +121,20 @@ void spool_message_kill(struct spool *s, struct spool_message *m, uint64_t ticke
         bury(s, m, ticket);
 }
 
+void spool_message_pin(struct spool_message *m)
+{
+    ASSERT(m->pins < UINT16_MAX);
+    m->pins++;
+}
+
 /* The ticket of its last outcome was given out before this one. */
-void spool_message_unpinned(struct spool *s, struct spool_message *m)
+void spool_message_unpin(struct spool *s, struct spool_message *m)
 {
     const struct spool_log *log = m->segment->log;
 
-    if (m->spool_state & SPOOL_M_DEAD)
+    ASSERT(m->pins > 0);
+    m->pins--;
+    if (m->pins == 0 && (m->spool_state & SPOOL_M_DEAD))
         bury(s, m, log->ticket + log->deferred_count);
 }
 

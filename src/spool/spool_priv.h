@@ -7,13 +7,13 @@
  *   spool_files, spool_jobs          how many segments; one file job at a time a log
  *   spool_batch, spool_stable        records gather and are written; acknowledging, failed syncs
  *   spool_writer, _body, _commit     bodies in, messages out
- *   spool_message                    messages in memory, outcomes
+ *   spool_message, spool_index       messages in memory, outcomes
  *   spool_checkpoint
  *   spool_compact, spool_move        which segment is emptied; one message moves
  *   spool_scan                       reads a segment whatever is in it
  *   spool_recover, spool_replay      from segments to messages
  *   spool_log                        opens and closes a directory
- *   spool_reader, spool_verify
+ *   spool_reader, spool_bulk, spool_verify
  */
 #ifndef SPOOL_PRIV_H
 #define SPOOL_PRIV_H
@@ -81,6 +81,20 @@ struct spool_staging {
     struct list small, medium; /* free memory of bodies, kept */
     uint32_t small_kept, medium_kept;
     uint64_t writer_memory, writer_memory_max;
+};
+
+/* ---- messages by id ---- */
+
+enum { SPOOL_LEAF_MAX = 128 };
+
+struct spool_leaf;
+struct spool_index {
+    struct {
+        uint64_t first;
+        struct spool_leaf *leaf;
+    } * leaves; /* ascending */
+    size_t leaf_count, leaf_capacity;
+    struct pool pool;
 };
 
 /* ---- segments ---- */
@@ -315,7 +329,7 @@ struct spool {
     struct spool_staging staging;
     uint32_t batch_max, record_max, extent_body_max;
     uint32_t inline_max; /* of a body that is not split: it can always become an extent still */
-    struct hash_table messages;
+    struct spool_index messages;
     struct pool message_pools[SPOOL_POOLS];
     struct pool batch_pool, pending_pool;
     struct list writers;  /* with memory, least recently used first */
@@ -396,15 +410,29 @@ void spool_writers_step(struct spool *s);
 void spool_writers_forget(struct spool *s); /* at the end: frees what they hold */
 void spool_writers_finish(struct spool *s); /* calls `done` of the finished */
 
+/* ---- spool_index ---- */
+void spool_index_init(struct spool_index *x);
+void spool_index_finish(struct spool_index *x); /* the messages are their owner's */
+void spool_index_insert(struct spool_index *x, struct spool_message *m); /* m->id is not in it */
+void spool_index_remove(struct spool_index *x, struct spool_message *m);
+struct spool_message *spool_index_find(const struct spool_index *x, uint64_t id);
+/* The one with the lowest id above `after`, or NULL. */
+struct spool_message *spool_index_next(const struct spool_index *x, uint64_t after);
+/* ... and what is next to it, in order; answers how many, 0 at the end. */
+uint32_t spool_index_some(const struct spool_index *x, uint64_t after,
+                          struct spool_message *out[SPOOL_LEAF_MAX]);
+
 /* ---- spool_message ---- */
 struct spool_message *spool_message_create(struct spool *s, uint32_t recipient_count);
 void spool_message_free(struct spool *s, struct spool_message *m); /* not linked anywhere */
 void spool_message_insert(struct spool *s, struct spool_message *m);
 /* Its last recipient is done, or recovery dropped it. */
 void spool_message_kill(struct spool *s, struct spool_message *m, uint64_t ticket);
-void spool_message_unpinned(struct spool *s, struct spool_message *m); /* its last pin is gone */
-void spool_message_cool(struct spool_message *m);                      /* its slot will be reused */
-void spool_outcomes_step(struct spool_log *log);                       /* deferred ones */
+/* It stays where it is; its record in memory may go. */
+void spool_message_pin(struct spool_message *m);
+void spool_message_unpin(struct spool *s, struct spool_message *m);
+void spool_message_cool(struct spool_message *m); /* its slot will be reused */
+void spool_outcomes_step(struct spool_log *log);  /* deferred ones */
 
 /* ---- spool_checkpoint ---- */
 void spool_checkpoint_step(struct spool_log *log);

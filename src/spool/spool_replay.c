@@ -5,7 +5,7 @@
 
 void spool_replay_drop(struct recover *r, struct spool_message *m)
 {
-    hash_table_remove(&r->s->messages, &m->by_id);
+    spool_index_remove(&r->s->messages, m);
     r->s->counters.messages--;
     spool_message_free(r->s, m);
 }
