@@ -1,6 +1,10 @@
 #include "conf_test.h"
 
+#include <cdb.h>
 #include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base_mem.h"
@@ -59,6 +63,32 @@ void put_file(const char *name, const char *text)
             fputc(*c, file);
     }
     ck_assert_int_eq(fclose(file), 0);
+}
+
+void put_cdb(const char *name, const struct pair *pairs, size_t count, bool with_nul)
+{
+    struct cdb_make make;
+    int fd = open(in_folder(name), O_RDWR | O_CREAT | O_TRUNC, 0644);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(cdb_make_start(&make, fd), 0);
+    for (size_t i = 0; i < count; i++)
+        ck_assert_int_eq(cdb_make_add(&make, pairs[i].key,
+                                      (unsigned)strlen(pairs[i].key) + with_nul, pairs[i].value,
+                                      (unsigned)strlen(pairs[i].value) + with_nul),
+                         0);
+    ck_assert_int_eq(cdb_make_finish(&make), 0);
+    ck_assert_int_eq(close(fd), 0);
+}
+
+void age_file(const char *name)
+{
+    struct timespec times[2];
+
+    ck_assert_int_eq(clock_gettime(CLOCK_REALTIME, &times[0]), 0);
+    times[0].tv_sec -= 3600;
+    times[1] = times[0];
+    ck_assert_int_eq(utimensat(AT_FDCWD, in_folder(name), times, 0), 0);
 }
 
 static void add_report_line(const char *line)

@@ -19,6 +19,14 @@ const char *in_folder(const char *name);
 /* Writes a file. In its text, "$/" stands for the folder and a slash. */
 void put_file(const char *name, const char *text);
 
+/* Writes a CDB, with a NUL behind keys and values or without. */
+struct pair {
+    const char *key, *value;
+};
+void put_cdb(const char *name, const struct pair *pairs, size_t count, bool with_nul);
+/* As if the file had been written an hour ago, so that it counts as standing still. */
+void age_file(const char *name);
+
 /* Loads "mailring.conf" with this text. What was found, each line of it without the folder, is in
  * `loaded.report`. Earlier results are freed. */
 struct loaded {
