@@ -109,6 +109,7 @@ bool conf_load_after(const char *path, const struct conf *before, struct conf **
     bool ok = load.error_count == 0;
     atomic_init(&load.box->conf.refs, 1);
     if (ok) {
+        conf_catch_all_check(&load);
         conf_marks_keep(&load);
         conf_tables_list_files(&load);
         load.box->digest = digest_of(&load);

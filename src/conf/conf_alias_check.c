@@ -237,3 +237,34 @@ void conf_alias_check(struct conf_load *load)
         mem_free(c.done);
     }
 }
+
+static const struct conf_domain *domain_named(const struct conf *conf,
+                                              const struct conf_domain *likely, struct slice name)
+{
+    if (slice_equal_nocase(likely->name, name))
+        return likely;
+    for (size_t i = 0; i < conf->domain_count; i++) /* they are not sorted yet */
+        if (slice_equal_nocase(conf->domains[i].name, name))
+            return &conf->domains[i];
+    return NULL;
+}
+
+void conf_catch_all_check(struct conf_load *load)
+{
+    const struct conf *conf = &load->box->conf;
+    const struct alias_check c = {.load = load, .conf = conf};
+
+    for (size_t i = 0; i < conf->domain_count; i++) {
+        struct slice address = conf->domains[i].catch_all;
+        const struct conf_domain *ours;
+        struct conf_targets targets;
+
+        if (address.len == 0)
+            continue;
+        ours = domain_named(conf, &conf->domains[i], domain_of(address));
+        if (ours != NULL && !has_recipient(ours, address)
+            && !find_entry(&c, address, ours, &targets))
+            conf_warn(load, conf_place_of(load, &conf->domains[i].catch_all),
+                      "catch_all: %.*s is neither a recipient nor an alias", SLICE_ARG(address));
+    }
+}

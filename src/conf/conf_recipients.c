@@ -3,6 +3,15 @@
 
 #include "conf_value_priv.h"
 
+/* A list of addresses where one belongs, or one in brackets, is a mistake; other oddities exist. */
+static bool has_special(struct slice local)
+{
+    for (size_t i = 0; i < local.len && local.data[0] != '"'; i++)
+        if (strchr("@,;:<>()[]\\\"", local.data[i]) != NULL)
+            return true;
+    return false;
+}
+
 bool conf_is_recipient(struct slice text, struct slice *out_local)
 {
     size_t at = text.len;
@@ -14,7 +23,7 @@ bool conf_is_recipient(struct slice text, struct slice *out_local)
             at = i;
     }
     *out_local = slice_head(text, at);
-    if (at == 0 || at > CONF_LOCAL_PART_MAX)
+    if (at == 0 || at > CONF_LOCAL_PART_MAX || has_special(*out_local))
         return false;
     return at == text.len || conf_is_name(slice_of(text.data + at + 1, text.len - at - 1));
 }
@@ -54,7 +63,8 @@ void conf_recipients_load(struct conf_load *load)
         conf_tables_load(load, &recipients_format, &domain->recipients, &domain->recipient_tables);
         for (size_t j = 0; j < domain->recipient_tables.count; j++)
             count += table_count(domain->recipient_tables.items[j]);
-        if (domain->recipients.count > 0 && count == 0 && load->error_count == 0)
+        if (domain->recipients.count > 0 && count == 0 && load->error_count == 0
+            && domain->aliases.count == 0 && domain->catch_all.len == 0)
             conf_warn(load, conf_place_of(load, &domain->recipients),
                       "recipients: %s is empty: all but postmaster are refused",
                       domain->recipients.items[0]);

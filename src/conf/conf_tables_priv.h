@@ -60,6 +60,8 @@ void conf_aliases_load(struct conf_load *load);
 void conf_values_load(struct conf_load *load); /* `destinations` */
 /* Aliases that lead to nobody or in circles: warnings. Domains and routes are sorted. */
 void conf_alias_check(struct conf_load *load);
+/* The same for catch_all, whose place is known before they are sorted only. */
+void conf_catch_all_check(struct conf_load *load);
 
 enum { CONF_LOCAL_PART_MAX = 256 }; /* RFC 5321 4.5.3.1.1 says 64; old systems have longer ones */
 

@@ -120,6 +120,17 @@ static bool looks_like_path(struct slice text)
     return false;
 }
 
+/* "hash:/etc/aliases" */
+static bool is_other_kind(struct slice text)
+{
+    size_t i = 0;
+
+    while (i < text.len && text.data[i] >= 'a' && text.data[i] <= 'z')
+        i++;
+    return i > 0 && i + 1 < text.len && text.data[i] == ':' && text.data[i + 1] == '/'
+           && !slice_equal(slice_head(text, i), SLICE_LITERAL("cdb"));
+}
+
 bool conf_parse_table(const struct conf_row *row, struct slice text, struct arena *arena, void *out,
                       struct buf *why)
 {
@@ -127,6 +138,12 @@ bool conf_parse_table(const struct conf_row *row, struct slice text, struct aren
     bool good = path.len > 0 && path.len <= 4095 && path.data[0] != '#';
 
     (void)row;
+    if (is_other_kind(path)) {
+        (void)buf_append_str(
+            why, "is a kind of table that is not supported: those are text files, as /PATH, "
+                 "and constant databases, as cdb:/PATH");
+        return false;
+    }
     for (size_t i = 0; i < path.len; i++)
         good = good && (path.data[i] >= ' ' || path.data[i] == '\t') && path.data[i] != 127;
     if (slice_equal(slice_head(path, 5), SLICE_LITERAL("cdb:/")))

@@ -90,7 +90,12 @@ static struct slice trim(struct slice s)
 
 void table_lines_init(struct table_lines *lines, struct table_text *text, bool continued)
 {
+    static const struct slice mark =
+        SLICE_INIT("\xEF\xBB\xBF"); /* some editors begin UTF-8 with it */
+
     *lines = (struct table_lines){.rest = slice_of(text->bytes, text->len), .continued = continued};
+    if (slice_equal(slice_head(lines->rest, mark.len), mark))
+        slice_advance(&lines->rest, mark.len);
 }
 
 /* The next line as it is, without its comment. */

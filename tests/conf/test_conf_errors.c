@@ -155,6 +155,20 @@ static const struct {
        "relay\n"},
 
     /* Tables */
+    {GOOD "virtual_aliases = \"hash:/etc/postfix/virtual\"", M
+     ":2: virtual_aliases: \"hash:/etc/postfix/virtual\" is a kind of table that is not supported: "
+     "those are text files, as /PATH, and constant databases, as cdb:/PATH\n"},
+    {GOOD
+     "domain a.example { to = mx recipients = {\"ann@a.example,bob@a.example\",\n\"<c@d.example>\"} }",
+     M ":2: \"ann@a.example,bob@a.example\" is neither an address nor a local part\n" M
+       ":3: \"<c@d.example>\" is neither an address nor a local part\n"},
+    {GOOD
+     "domain a.example { to = mx recipients = ann\n catch_all = bob@A.example }\n"
+     "domain b.example { to = mx recipients = ann aliases = \"bob: ann\"\n catch_all = bob@b.example }\n"
+     "domain c.example { to = mx recipients = ann\n catch_all = bob@a.example }\n"
+     "domain d.example { to = mx recipients = ann\n catch_all = bob@e.example }\n",
+     M ":3: warning: catch_all: bob@A.example is neither a recipient nor an alias\n" M
+       ":7: warning: catch_all: bob@a.example is neither a recipient nor an alias\n"},
     {GOOD "virtual_aliases = {etc/virtual,\n\"cdb:virtual\",\n\"#x\"}", M
      ":2: virtual_aliases: \"etc/virtual\" is neither a path that begins with / nor an entry of a "
      "table\n" M

@@ -43,6 +43,10 @@ static const struct {
     {"\n\n", "", ""},
     {"# only\n", "", ""},
     {"a", "1:a;", "1:a;"},
+    {"\xEF\xBB\xBF"
+     "a\nb",
+     "1:a;2:b;", "1:a;2:b;"}, /* a byte order mark */
+    {"\xEF\xBB\xBF", "", ""},
     {"a\nb\n", "1:a;2:b;", "1:a;2:b;"},
     {"a\r\n\r\nb\r\n", "1:a;3:b;", "1:a;3:b;"},
     {" a \t\n", "1:a;", "1:a;"},
