@@ -97,8 +97,10 @@ static const struct conf_section *const route_sections[] = {
 static const struct conf_row route_rows[] = {
     {.name = "from", .type = CONF_TYPE_SENDER, .list = true, .at = offsetof(struct conf_route, from),
      .unset = "any sender",
-     .prose = "The senders that the route is for: addresses, domains, or \"<>\" for notices, which have no "
-              "sender. There may be several routes with one pattern if their senders differ."},
+     .prose = "The senders that the route is for, as in MAIL FROM: addresses, domains, or \"<>\" for notices, "
+              "which have no sender. There may be several routes with one pattern if their senders differ: "
+              "the one that has the address counts, else the one that has its domain, else the one without "
+              "from. A pattern that is more specific comes before any of that."},
     {.name = "to", .type = CONF_TYPE_DESTINATION, .list = true,
      .at = offsetof(struct conf_route, to), .fallback = "mx",
      .prose = "Where the mail goes: one of DESTINATIONS, or a list of hosts of which the first "
@@ -107,8 +109,8 @@ static const struct conf_row route_rows[] = {
      .words = {[CONF_FAMILY_ANY] = "any", [CONF_FAMILY_PREFER_IPV6] = "prefer-ipv6",
                [CONF_FAMILY_PREFER_IPV4] = "prefer-ipv4", [CONF_FAMILY_IPV6] = "ipv6",
                [CONF_FAMILY_IPV4] = "ipv4"}, .fallback = "any",
-     .prose = "Which addresses of the hosts are used: any, in the order in which they are found; those of one "
-              "family first; or those of one family alone."},
+     .prose = "Which addresses of the hosts are used: any, shuffled; those of one family first, among hosts "
+              "of one preference; or those of one family alone."},
     {.name = "connections", .type = CONF_TYPE_COUNT, .min = 1, .max = 100000,
      .at = offsetof(struct conf_route, connections), .fallback = "20",
      .prose = "Connections at a time to one site, which is a set of MX hosts or a fixed host; "

@@ -3,8 +3,7 @@
 
 bool routing_has_recipient(const struct routing_name *name)
 {
-    if (conf_domain_has_recipient(name->ours, name->local)
-        || conf_domain_destination(name->ours, name->local) != NULL)
+    if (conf_domain_has_recipient(name->ours, name->local))
         return true;
     /* A table may list a local part with its quotes, as mail may name it. */
     return name->spelled.data[0] == '"' && conf_domain_has_recipient(name->ours, name->spelled);

@@ -1,7 +1,7 @@
 /* Where one recipient's mail goes: domains of ours, routes by recipient and by sender. */
-#include "routing_test.h"
-
+#include "base_assert.h"
 #include "routing_priv.h"
+#include "routing_test.h"
 
 Suite *routing_way_suite(void);
 
@@ -71,6 +71,37 @@ START_TEST(what_a_way_holds)
 }
 END_TEST
 
+START_TEST(by_single_recipient)
+{
+    static const struct {
+        const char *recipient;
+        const char *words;
+    } recipients[] = {
+        {"ann@one.example", "destinations of domain \"one.example\": smtp://store1.test:25"},
+        {"ANN@One.example", "destinations of domain \"one.example\": smtp://store1.test:25"},
+        {"ann+x@one.example", "destinations of domain \"one.example\": smtp://store1.test:25"},
+        {"\"ann\"@one.example", "destinations of domain \"one.example\": smtp://store1.test:25"},
+        {"bob@one.example", "destinations of domain \"one.example\": smtp://store1.test:25"},
+        {"list+x@one.example", "destinations of domain \"one.example\": discard"},
+        {"list@one.example", "domain \"one.example\": reject:not here"},
+        {"\"ann@two.example\"@one.example", "domain \"one.example\": reject:not here"},
+        {"ann@two.example", "route \"*\": mx"},
+    };
+    struct routing_way ann, bob;
+    const struct conf *conf;
+
+    put_file("where", "ann smtp://store1.test\nbob@one.example smtp://store1.test\n"
+                      "list+x discard\nann@two.example discard\n");
+    conf = load("domain one.example { to = \"reject:not here\" destinations = \"$/where\" "
+                "subaddress = \"+\" }\n");
+    for (size_t i = 0; i < ARRAY_LEN(recipients); i++)
+        check_way(conf, "", recipients[i].recipient, recipients[i].words);
+    routing_find(conf, SLICE_NULL, slice_str("ann@one.example"), &ann);
+    routing_find(conf, SLICE_NULL, slice_str("bob@one.example"), &bob);
+    ck_assert_ptr_eq(ann.to, bob.to); /* one way: they go together */
+}
+END_TEST
+
 /* ---- routes with senders ------------------------------------------------------------------- */
 
 #define WORDS(...)                                                             \
@@ -128,6 +159,28 @@ START_TEST(by_sender_too)
 }
 END_TEST
 
+/* The same, as conf reads it. */
+START_TEST(by_sender_as_configured)
+{
+    const struct conf *conf =
+        load("route \"*\" { from = \"news.example\" to = \"smtp://news.test\" }\n"
+             "route \"*\" { from = {\"Ann@news.example\", \"<>\"} to = \"smtp://ann.test:587\" }\n"
+             "route \"in.example\" { from = \"news.example\" to = discard }\n");
+
+    check_way(conf, "x@y.example", "a@b.example", "route \"*\": mx");
+    check_way(conf, "x@news.example", "a@b.example",
+              "route \"*\" from news.example: smtp://news.test:25");
+    check_way(conf, "ann@news.example", "a@b.example",
+              "route \"*\" from ann@news.example, <>: smtp://ann.test:587");
+    check_way(conf, "", "a@b.example",
+              "route \"*\" from ann@news.example, <>: smtp://ann.test:587");
+    check_way(conf, "ann@news.example", "a@in.example",
+              "route \"in.example\" from news.example: discard");
+    check_way(conf, "", "a@in.example",
+              "route \"*\" from ann@news.example, <>: smtp://ann.test:587");
+}
+END_TEST
+
 START_TEST(senders_in_words)
 {
     const struct conf_destination to[] = {{.kind = CONF_TO_MX}};
@@ -167,6 +220,8 @@ Suite *routing_way_suite(void)
     tcase_add_loop_test(tcase, by_recipient, 0, (int)(sizeof(ways) / sizeof(*ways)));
     tcase_add_test(tcase, what_a_way_holds);
     tcase_add_loop_test(tcase, by_sender_too, 0, (int)(sizeof(by_sender) / sizeof(*by_sender)));
+    tcase_add_test(tcase, by_single_recipient);
+    tcase_add_test(tcase, by_sender_as_configured);
     tcase_add_test(tcase, senders_in_words);
     tcase_add_test(tcase, long_names_match_the_star);
     suite_add_tcase(suite, tcase);
