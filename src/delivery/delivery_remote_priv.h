@@ -26,7 +26,8 @@ enum {
 
     /* How long the answer to a connection attempt is awaited before the next address is tried as well.
      * Many servers greet late on purpose, so one that has taken the connection is given longer. */
-    DELIVERY_RACE_CONNECT_MS = 1500,
+    DELIVERY_RACE_CONNECT_MS = 1500, /* halved with each address that lets us wait */
+    DELIVERY_RACE_LEAST_MS = 250,    /* but not below (RFC 8305 8) */
     DELIVERY_RACE_GREETING_MS = 6500,
 
     DELIVERY_CAREFUL_MAX = 2,        /* attempts at a time until one has succeeded */
@@ -347,6 +348,8 @@ bool delivery_site_has_login(const struct delivery_site *s);
 /* Until somebody mends what is wrong every address would refuse us, and count it: no further one is tried,
  * and the site rests for longer. */
 void delivery_site_login_refused(struct delivery_site *s);
+/* How long an attempt may go unanswered before another is made beside it. */
+uint64_t delivery_site_patience_ms(const struct delivery_site *s);
 /* The other side has taken the connection. False: there are too many now, leave. */
 bool delivery_site_connected(struct delivery_site *s, struct delivery_smtp *c);
 /* It waits for so long that another address is to be tried as well. */

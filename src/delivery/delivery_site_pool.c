@@ -32,6 +32,17 @@ bool delivery_site_may_open(const struct delivery_site *s)
     return s->connection_count - s->unanswered < s->route->connections;
 }
 
+/* One that lets us wait may be slow; when several do, it is more likely that the site has many dead addresses,
+ * and the live one is to be found within seconds. */
+uint64_t delivery_site_patience_ms(const struct delivery_site *s)
+{
+    uint64_t ms = DELIVERY_RACE_CONNECT_MS;
+
+    for (uint32_t i = 0; i < s->unanswered && ms > DELIVERY_RACE_LEAST_MS; i++)
+        ms /= 2;
+    return ms > DELIVERY_RACE_LEAST_MS ? ms : DELIVERY_RACE_LEAST_MS;
+}
+
 static struct delivery_address *next_address(struct delivery_site *s)
 {
     struct delivery_address *a = delivery_addresses_choose(&s->addresses, false);

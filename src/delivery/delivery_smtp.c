@@ -586,7 +586,7 @@ void delivery_smtp_begin(struct delivery_smtp *c)
 {
     if (!net_conn_connect(&c->net, c->d->o.io, &c->address, conn_ready, conn_closed))
         c->closed = true; /* there is no socket: net.error says why */
-    c->race_ms = now_of(c) + DELIVERY_RACE_CONNECT_MS;
+    c->race_ms = now_of(c) + delivery_site_patience_ms(c->site);
     enter(c, DELIVERY_SMTP_CONNECTING);
     if (c->closed)
         delivery_smtp_step(c);

@@ -447,7 +447,8 @@ START_TEST(test_race)
     send_by_mx(1);
     world_run(&w);
     ck_assert_uint_eq(count_status(DELIVERY_DONE), 1);
-    ck_assert_uint_le(world_now_ms(&w) - begin_ms, 6 * DELIVERY_RACE_CONNECT_MS + 500);
+    ck_assert_uint_le(world_now_ms(&w) - begin_ms,
+                      2 * DELIVERY_RACE_CONNECT_MS + 3 * DELIVERY_RACE_LEAST_MS + 500);
     ck_assert_uint_eq(w.d->counters.connections, 7);
     world_run_ms(&w, 100);
     ck_assert_uint_eq(w.d->counters.connections_open, 1); /* the losers are cut */
@@ -472,7 +473,8 @@ START_TEST(test_race_among_equals)
     send_by_mx(20);
     world_run(&w);
     ck_assert_uint_eq(count_status(DELIVERY_DONE), 20);
-    ck_assert_uint_le(world_now_ms(&w) - begin_ms, 3 * DELIVERY_RACE_CONNECT_MS + 500);
+    ck_assert_uint_le(world_now_ms(&w) - begin_ms,
+                      2 * DELIVERY_RACE_CONNECT_MS + 3 * DELIVERY_RACE_LEAST_MS + 500);
     ck_assert_uint_eq(good->dots, 20);
     world_close(&w);
 }

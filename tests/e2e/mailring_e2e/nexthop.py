@@ -147,7 +147,7 @@ class NextHop:
 
     def listen(self):
         """Also again after refuse()."""
-        listener = socket.socket()
+        listener = socket.socket(socket.AF_INET6 if ':' in self.address else socket.AF_INET)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((self.address, self.port))
         listener.listen(1024)
