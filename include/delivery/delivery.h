@@ -23,6 +23,7 @@
 
 struct delivery;
 struct delivery_terms;
+struct delivery_call;
 
 enum delivery_status {
     DELIVERY_PENDING,
@@ -139,6 +140,8 @@ struct delivery_options {
     uint64_t seed;
     /* Hands a task to another shard; it arrives there in delivery_receive(). */
     void (*post)(void *context, unsigned shard, struct delivery_task *task);
+    /* The same for a call, which arrives in delivery_receive_call(); NULL with one shard. */
+    void (*post_call)(void *context, unsigned shard, struct delivery_call *call);
     /* What a session has shown about a domain's policy (RFC 8460), for report_session(); NULL: nobody keeps
      * account. */
     void (*account)(void *context, const struct report_session *session);
@@ -151,6 +154,10 @@ struct delivery *delivery_create(const struct delivery_options *options);
 void delivery_dispatch(void *delivery, struct queue_entry *entry);
 /* From another shard: a task for a site of ours, or one of ours that comes back. */
 void delivery_receive(struct delivery *d, struct delivery_task *task);
+/* From another shard: entries of ours that wait for a site may come, or others wait for one of ours. */
+void delivery_receive_call(struct delivery *d, struct delivery_call *call);
+/* From the queue: queue_init's waiting, with the delivery as context. */
+void delivery_waiting(void *delivery, struct slice key);
 /* From now on mail leaves by this configuration, with these certificates of ours; transactions under way go
  * on by that with which they began. If it is another generation, what waits for a site is routed anew. All
  * shards are given the same ones in the same order. References are taken; `client_tls` may be NULL as in the
@@ -164,6 +171,7 @@ bool delivery_idle(const struct delivery *d);
 void delivery_destroy(struct delivery *d, bool crashed);
 /* One that was on its way between shards when the power went. */
 void delivery_task_free(struct delivery_task *t);
+void delivery_call_free(struct delivery_call *call);
 void delivery_counters(const struct delivery *d, struct delivery_counters *out);
 
 #endif

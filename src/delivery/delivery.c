@@ -24,6 +24,7 @@ struct delivery *delivery_create(const struct delivery_options *options)
     delivery_dispatch_init(d);
     delivery_mx_init(d);
     delivery_sites_init(d);
+    delivery_calls_init(d);
     return d;
 }
 
@@ -97,6 +98,7 @@ void delivery_stop(struct delivery *d, uint64_t deadline_ms)
     delivery_explain_stop(d);
     delivery_mx_stop(d);
     delivery_sites_stop(d);
+    delivery_calls_stop(d);
 }
 
 bool delivery_idle(const struct delivery *d)
@@ -126,6 +128,7 @@ void delivery_destroy(struct delivery *d, bool crashed)
         ASSERT(delivery_idle(d));
     ASSERT(list_empty(&d->explains)); /* they are their askers' to end */
     wheel_cancel(d->o.wheel, &d->stop_timer);
+    delivery_calls_stop(d);
     delivery_sites_finish(d);
     delivery_mx_finish(d);
     delivery_dispatch_finish(d);

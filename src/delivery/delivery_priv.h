@@ -13,6 +13,7 @@
  *   delivery_address_list.c  these in order
  *   delivery_self.c      which addresses are our own
  *   delivery_lane.c      the tasks that wait for a site, its rate
+ *   delivery_site_call.c how what waits at the origins comes to the site
  *   delivery_site_pool.c how many connections it gets
  *   delivery_smtp.c      one connection to a site
  *   delivery_smtp_task.c its transaction
@@ -34,7 +35,7 @@
 enum delivery_pace {
     DELIVERY_READS_MAX = 64,     /* envelopes being read from the log at a time */
     DELIVERY_MAILDIRS_MAX = 128, /* mailboxes being written at a time */
-    DELIVERY_LANE_MAX = 2000,    /* tasks waiting for one site; more are postponed */
+    DELIVERY_LANE_MAX = 2000,    /* tasks waiting for one site; more wait in lots at their origins */
     DELIVERY_PROBES_MAX = 1000,  /* call-outs under way at a time */
     DELIVERY_CALLOUTS_MAX = 200, /* of them, waiting for one site */
     DELIVERY_LOOKUPS_MAX = 1000, /* MX questions under way at a time */
@@ -47,6 +48,17 @@ struct delivery_terms {
     struct list node; /* delivery.terms */
     const struct conf *conf;
     uint64_t tasks;
+};
+
+/* An origin's lot, and a site's word to it: delivery_site_call.c. Owned by whoever has it. */
+struct delivery_call {
+    struct list node;
+    unsigned origin;
+    bool to_origin;
+    struct slice key; /* of both; owned */
+    uint32_t n;       /* there is room for */
+    uint32_t used;    /* so many come */
+    uint32_t left;    /* wait still */
 };
 
 struct delivery {
@@ -85,6 +97,8 @@ struct delivery {
     uint32_t lookups_running;
 
     struct hash_table sites;
+    struct list calls; /* for sites that are not there */
+    struct wheel_timer calls_timer;
     uint32_t site_count;
     struct pool site_pool;
     struct pool connections;
@@ -126,6 +140,10 @@ void delivery_task_submit(struct delivery *d, struct delivery_task *t);
 /* Home, untried: what is pending is POSTPONED by so long, and routed anew then. */
 void delivery_task_postpone(struct delivery *d, struct delivery_task *t, uint64_t ms,
                             struct slice text);
+/* Home, to wait in a lot there until its site calls, since that is down (`down_ms`: when it is tried again), or
+ * full (0). Why, as with delivery_task_set_all(). */
+void delivery_task_park(struct delivery *d, struct delivery_task *t, uint64_t down_ms,
+                        uint16_t code, const uint16_t *enhanced, struct slice text);
 /* Every recipient has its outcome: home, to the origin. */
 void delivery_task_finish(struct delivery *d, struct delivery_task *t);
 /* This destination cannot be reached now: the next one, or DEFERRED for all that are pending. */
@@ -190,6 +208,8 @@ void delivery_mx_finish(struct delivery *d);
  * <route> is the index of the conf_route whose limits hold, and which configuration's it is
  * (conf.generation), <demand> what is asked of TLS besides (delivery_tls_priv.h). */
 void delivery_site_submit(struct delivery *d, struct delivery_task *t);
+void delivery_calls_init(struct delivery *d);
+void delivery_calls_stop(struct delivery *d);
 void delivery_sites_init(struct delivery *d);
 void delivery_sites_finish(struct delivery *d); /* there is none any more */
 void delivery_sites_stop(struct delivery *d);

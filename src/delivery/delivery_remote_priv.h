@@ -34,7 +34,8 @@ enum {
     DELIVERY_DEAD_MS = 5 * 60000,    /* an address that failed comes after all others for so long */
     DELIVERY_SILENT_MS = 60000,      /* the same for one that was only slower than another */
     DELIVERY_GROW_PAUSE_MS = 15000,  /* after a further connection was refused */
-    DELIVERY_BACKOFF_MAX_MS = 30000, /* or half of the first retry interval, if that is less */
+    DELIVERY_PROBE_MIN_MS = 30000,   /* until a site that is down is probed; doubles */
+    DELIVERY_PROBE_MAX_MS = 5 * 60000,
     DELIVERY_ADDRESS_AGE_MS = 60000, /* then the resolver is asked again */
     DELIVERY_LINGER_MS = 60000,      /* an unused site that knows of dead addresses is kept */
     DELIVERY_LOST_MAX = 5,           /* sessions in a row that end before any message was taken */
@@ -337,7 +338,7 @@ void delivery_smtp_body_end(struct delivery_smtp *c);
 /* ---- delivery_site.c: what connections report --------------------------------------------- */
 
 /* NULL: there is none. */
-const struct delivery_site *delivery_site_find(const struct delivery *d, struct slice key);
+struct delivery_site *delivery_site_find(const struct delivery *d, struct slice key);
 struct delivery *delivery_site_delivery(const struct delivery_site *s);
 const struct conf_route *delivery_site_route(const struct delivery_site *s);
 /* The task that is next, if one waits. */

@@ -63,8 +63,8 @@ static struct delivery_site *site_create(struct delivery *d, const struct delive
     s->key = slice_of(mem_dup(t->site.data, t->site.len), t->site.len);
     s->conf = conf_ref(t->conf);
     s->route = t->route;
-    list_init(&s->lane);
-    list_init(&s->callouts);
+    s->ramp = DELIVERY_RAMP_OVER;
+    list_init(&s->calls);
     list_init(&s->connections);
     list_init(&s->idle);
     wheel_timer_init(&s->timer, site_timer);
@@ -78,13 +78,18 @@ static struct delivery_site *site_create(struct delivery *d, const struct delive
     return s;
 }
 
+struct delivery_site *delivery_site_find(const struct delivery *d, struct slice key)
+{
+    struct hash_node *node = hash_table_find(&d->sites, hash_bytes(key), has_key, &key);
+
+    return node != NULL ? container_of(node, struct delivery_site, by_key) : NULL;
+}
+
 static struct delivery_site *site_get(struct delivery *d, const struct delivery_task *t)
 {
-    uint64_t hash = hash_bytes(t->site);
-    struct hash_node *node = hash_table_find(&d->sites, hash, has_key, &t->site);
+    struct delivery_site *s = delivery_site_find(d, t->site);
 
-    return node != NULL ? container_of(node, struct delivery_site, by_key)
-                        : site_create(d, t, hash);
+    return s != NULL ? s : site_create(d, t, hash_bytes(t->site));
 }
 
 static void site_free(struct delivery_site *s)
@@ -93,6 +98,7 @@ static void site_free(struct delivery_site *s)
 
     ASSERT(s->lane_count == 0 && s->connection_count == 0);
     wheel_cancel(d->o.wheel, &s->timer);
+    delivery_site_calls_drop(s);
     hash_table_remove(&d->sites, &s->by_key);
     delivery_addresses_finish(&s->addresses);
     mem_free((void *)(uintptr_t)s->key.data);
@@ -122,35 +128,55 @@ static void log_site(const struct delivery_site *s, const char *event, const cha
 void delivery_site_end_task(struct delivery_site *s, struct delivery_task *t)
 {
     const struct delivery_reason *why = &s->why;
+    uint64_t now_ms = now_of(s);
 
-    if (why->permanent && t->to_next + 1 >= t->to_count) {
+    if (t->to_next + 1 < t->to_count || (t->probe != NULL && !why->permanent)) {
+        delivery_task_unreachable(s->d, t, why->code, why->enhanced, slice_str(why->text));
+    } else if (why->permanent) {
         delivery_task_set_all(t, DELIVERY_FAILED, why->code, why->enhanced, slice_str(why->text));
         delivery_task_finish(s->d, t);
-        return;
+    } else {
+        delivery_task_park(s->d, t, s->down_until_ms > now_ms ? s->down_until_ms - now_ms : 1,
+                           why->code, why->enhanced, slice_str(why->text));
     }
-    delivery_task_unreachable(s->d, t, why->code, why->enhanced, slice_str(why->text));
 }
 
-/* Half of the first retry interval at most, so that the first retry finds us trying again. Wrong passwords
- * are counted by whoever hears them: for those it is all of that half. */
-static uint64_t backoff_ms(const struct delivery_site *s)
+static const struct conf_retry *retry_of(const struct delivery_site *s)
 {
-    uint64_t half = s->conf->retry.intervals.items[0] / 2;
+    return s->route->retry.intervals.count > 0 ? &s->route->retry : &s->conf->retry;
+}
 
-    if (!s->login_refused && half > DELIVERY_BACKOFF_MAX_MS)
-        half = DELIVERY_BACKOFF_MAX_MS;
-    return half > 0 ? half : 1;
+/* Until the next probe. One connection now and then costs nobody anything, so it begins with half a minute
+ * and ends with five, and is never longer than the route's own intervals. Wrong passwords are counted by
+ * whoever hears them: for those it is the intervals themselves. */
+static uint64_t backoff_ms(struct delivery_site *s)
+{
+    const struct conf_durations *intervals = &retry_of(s)->intervals;
+    uint32_t k = s->probes < intervals->count ? s->probes : (uint32_t)intervals->count - 1;
+    uint64_t ms = intervals->items[k], growing, jitter_ms;
+
+    growing = (uint64_t)DELIVERY_PROBE_MIN_MS << (s->probes < 8 ? s->probes : 8);
+    growing = growing < DELIVERY_PROBE_MAX_MS ? growing : DELIVERY_PROBE_MAX_MS;
+    if (!s->login_refused && ms > growing)
+        ms = growing;
+    jitter_ms = ms * retry_of(s)->jitter / 100;
+    ms = ms - jitter_ms + (jitter_ms > 0 ? rand_below(&s->d->rand, 2 * jitter_ms + 1) : 0);
+    return ms > 0 ? ms : 1;
 }
 
 void delivery_site_go_down(struct delivery_site *s)
 {
+    uint64_t pause_ms = backoff_ms(s);
     struct delivery_task *t;
     struct list ended;
 
-    log_site(s, "site-down", s->why.text, s->lane_count, backoff_ms(s));
+    log_site(s, "site-down", s->why.text, s->lane_count, pause_ms);
     s->state = DELIVERY_SITE_DOWN;
-    s->down_until_ms = now_of(s) + backoff_ms(s);
+    s->down_until_ms = now_of(s) + pause_ms;
     s->was_down = true;
+    s->ramp = 1;
+    s->probes++;
+    s->stuck = false;
     s->lost_in_row = 0;
     s->addresses.round++;
     list_init(&ended);
@@ -163,6 +189,7 @@ void delivery_site_go_down(struct delivery_site *s)
 void delivery_site_worked(struct delivery_site *s)
 {
     s->lost_in_row = 0;
+    delivery_site_ramp_up(s);
     if (s->was_down)
         log_site(s, "site-up", NULL, 0, 0);
     s->was_down = false;
@@ -243,6 +270,9 @@ static uint64_t next_look_ms(struct delivery_site *s)
             return 0;
         if (s->state == DELIVERY_SITE_DOWN)
             return s->down_until_ms;
+        if (s->expected > 0) /* somebody waits for us, and we for whom we called */
+            return delivery_site_call_ms(s);
+        ASSERT(list_empty(&s->calls)); /* there was room */
         if (s->used_ms + DELIVERY_LINGER_MS > now_ms
             && (s->was_down || delivery_addresses_any_dead(&s->addresses)))
             return s->used_ms + DELIVERY_LINGER_MS;
@@ -264,7 +294,7 @@ static uint64_t next_look_ms(struct delivery_site *s)
         if (s->standing > 0 && s->grow_from_ms > now_ms && s->grow_from_ms < due_ms)
             due_ms = s->grow_from_ms;
     }
-    return due_ms;
+    return delivery_site_call_ms(s) < due_ms ? delivery_site_call_ms(s) : due_ms;
 }
 
 void delivery_site_step(struct delivery_site *s)
@@ -281,6 +311,7 @@ void delivery_site_step(struct delivery_site *s)
         delivery_site_assign(s);
         while (step_once(s) == DELIVERY_STEP_AGAIN)
             continue;
+        delivery_site_call(s);
     } while (s->again);
     s->stepping = false;
     if (s->lane_count > 0 || s->connection_count > 0)
@@ -292,13 +323,6 @@ void delivery_site_step(struct delivery_site *s)
         wheel_cancel(s->d->o.wheel, &s->timer);
     else
         wheel_set(s->d->o.wheel, &s->timer, due_ms);
-}
-
-const struct delivery_site *delivery_site_find(const struct delivery *d, struct slice key)
-{
-    struct hash_node *node = hash_table_find(&d->sites, hash_bytes(key), has_key, &key);
-
-    return node != NULL ? container_of(node, struct delivery_site, by_key) : NULL;
 }
 
 /* ---- from above --------------------------------------------------------------------------- */
@@ -338,6 +362,8 @@ void delivery_site_submit(struct delivery *d, struct delivery_task *t)
     struct delivery_site *s = site_get(d, t);
 
     ASSERT(!s->retired);
+    if (t->called)
+        delivery_site_arrived(s);
     if (s->state == DELIVERY_SITE_DOWN && t->asked)
         s->down_until_ms = now_of(s); /* the operator may know that it works again */
     if (s->state == DELIVERY_SITE_DOWN && now_of(s) < s->down_until_ms) {
@@ -345,12 +371,20 @@ void delivery_site_submit(struct delivery *d, struct delivery_task *t)
         delivery_site_end_task(s, t);
         return;
     }
-    if (delivery_lane_is_full(s, t)) {
-        delivery_lane_postpone(s, t, delivery_lane_drain_ms(s));
+    if (!delivery_site_has_room(s, t)) {
+        delivery_site_park_full(s, t);
         return;
     }
     delivery_lane_push(s, t, false);
     delivery_site_step(s);
+}
+
+/* Home, untried; to be routed anew. */
+static void postpone(struct delivery_site *s, struct delivery_task *t)
+{
+    delivery_task_postpone(s->d, t, 0,
+                           s->d->stopping ? SLICE_LITERAL("shutting down")
+                                          : SLICE_LITERAL("the configuration has changed"));
 }
 
 /* What waits goes home, what runs ends; then it goes. */
@@ -359,8 +393,9 @@ static void empty_site(struct delivery_site *s)
     struct delivery_task *t;
 
     s->stepping = true; /* it may be freed at the end, not in between */
+    delivery_site_calls_drop(s);
     while ((t = delivery_lane_pop(s)) != NULL)
-        delivery_lane_postpone(s, t, 0);
+        postpone(s, t);
     LIST_EACH_SAFE(&s->connections, c)
     delivery_smtp_leave(container_of(c, struct delivery_smtp, in_site));
     s->stepping = false;

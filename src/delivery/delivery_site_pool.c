@@ -176,7 +176,7 @@ void delivery_site_greeted(struct delivery_site *s, struct delivery_smtp *c)
     bool stepping = s->stepping;
 
     attempt_over(s, c);
-    s->login_refused = s->refused = false;
+    s->login_refused = s->refused = s->stuck = false;
     s->standing++;
     s->addresses.round++;
     if (a != NULL)
@@ -214,6 +214,8 @@ void delivery_site_ended(struct delivery_site *s, struct delivery_smtp *c,
 {
     ASSERT(!c->ended);
     c->ended = true;
+    if (!c->attempting)
+        s->stuck = false;
     if (list_linked(&c->in_idle)) {
         list_remove(&c->in_idle);
         s->d->counters.connections_idle--;
@@ -267,7 +269,9 @@ void delivery_site_put_back(struct delivery_site *s, struct delivery_task *t)
     delivery_smtp_leave(container_of(node, struct delivery_smtp, in_idle));
     s->stepping = stepping;
     if (s->d->stopping || s->retired) {
-        delivery_lane_postpone(s, t, 0);
+        delivery_task_postpone(s->d, t, 0,
+                               s->d->stopping ? SLICE_LITERAL("shutting down")
+                                              : SLICE_LITERAL("the configuration has changed"));
         return;
     }
     t->put_back = true;

@@ -160,7 +160,9 @@ void delivery_task_submit(struct delivery *d, struct delivery_task *t)
     const struct conf_destination *to = &t->to[t->to_next];
 
     switch (to->kind) {
-    case CONF_TO_MX: task_send(d, t, delivery_task_owner(d, t->resolved ? t->site : t->domain)); return;
+    case CONF_TO_MX:
+        task_send(d, t, delivery_task_owner(d, t->resolved ? t->site : t->domain));
+        return;
     case CONF_TO_SMTP:
     case CONF_TO_LMTP:
         delivery_task_name_site(t);
@@ -233,6 +235,16 @@ void delivery_task_postpone(struct delivery *d, struct delivery_task *t, uint64_
 {
     t->postpone_ms = ms;
     delivery_task_set_all(t, DELIVERY_POSTPONED, 0, NULL, text);
+    delivery_task_finish(d, t);
+}
+
+void delivery_task_park(struct delivery *d, struct delivery_task *t, uint64_t down_ms,
+                        uint16_t code, const uint16_t *enhanced, struct slice text)
+{
+    t->parked = true;
+    t->down = down_ms > 0;
+    t->postpone_ms = down_ms;
+    delivery_task_set_all(t, DELIVERY_POSTPONED, code, enhanced, text);
     delivery_task_finish(d, t);
 }
 

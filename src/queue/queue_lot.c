@@ -7,7 +7,8 @@
 enum {
     FRESH_TURNS = 4,          /* of five, while both have something */
     LOOK_MS = 10 * 60 * 1000, /* one entry tries, and the owner is told again */
-    MIXED_MIN_S = 30,         /* for what waits for different things: half its age, within these */
+    MIXED_MIN_S = 30,         /* for what waits for different things: half its age, within these
+                           * and within the route's intervals */
     MIXED_MAX_S = 15 * 60,
 };
 
@@ -34,7 +35,8 @@ struct queue_lot {
     bool by_rule;
     bool dissolved; /* not in the table any more */
     uint8_t turn;
-    struct conf_retry retry; /* its times only */
+    struct conf_retry retry;        /* its times only */
+    uint32_t shortest_s, longest_s; /* of its intervals */
     struct list draining;
     struct wheel_timer look;
 };
@@ -171,6 +173,13 @@ static void lot_learn(struct queue_lot *lot, const struct queue_parking *parking
     lot->reason = reason;
     lot->next_s = parking->next_s;
     lot->by_rule = parking->retry == NULL;
+    lot->shortest_s = MIXED_MIN_S;
+    lot->longest_s = MIXED_MAX_S;
+    if (parking->retry != NULL && parking->retry->intervals.count > 0) {
+        const struct conf_durations *intervals = &parking->retry->intervals;
+        lot->shortest_s = (uint32_t)((intervals->items[0] + 999) / 1000);
+        lot->longest_s = (uint32_t)((intervals->items[intervals->count - 1] + 999) / 1000);
+    }
     if (parking->retry != NULL)
         lot->retry = (struct conf_retry){.expire = parking->retry->expire,
                                          .expire_bounces = parking->retry->expire_bounces,
@@ -219,11 +228,14 @@ static bool take_marks(struct queue_entry *e, bool *out_any)
 static void drop_marks(struct queue_entry *e, bool again)
 {
     struct spool_message *m = e->message;
-    uint32_t now_s = queue_now_s(e->queue), wait_s = MIXED_MIN_S;
+    uint32_t now_s = queue_now_s(e->queue), age_s = 0, wait_s;
 
-    if (now_s > m->arrived_s && (now_s - m->arrived_s) / 2 > wait_s)
-        wait_s = (now_s - m->arrived_s) / 2;
+    wait_s = e->lot->shortest_s < MIXED_MIN_S ? e->lot->shortest_s : MIXED_MIN_S;
+    if (now_s > m->arrived_s)
+        age_s = now_s - m->arrived_s;
+    wait_s = age_s / 2 > wait_s ? age_s / 2 : wait_s;
     wait_s = wait_s < MIXED_MAX_S ? wait_s : MIXED_MAX_S;
+    wait_s = wait_s < e->lot->longest_s ? wait_s : e->lot->longest_s;
     wait_s += (uint32_t)rand_below(&e->queue->rand, wait_s / 4 + 1);
     for (uint32_t i = 0; i < m->recipient_count; i++) {
         struct spool_recipient *r = &m->recipients[i];

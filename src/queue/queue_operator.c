@@ -126,7 +126,7 @@ bool queue_revise(struct queue *q, uint64_t id, const struct spool_terms *terms)
     line = e->state == QUEUE_READY ? (enum queue_line)e->line : QUEUE_CALLED;
     if (e->state != QUEUE_OUT)
         queue_entry_lift(e); /* and back to where its new terms put it; a lot: by the site's word */
-    e->message->terms = *terms;
+    spool_revise(q->spool, e->message, terms);
     if (e->state != QUEUE_OUT)
         queue_entry_schedule(e, line);
     return true;

@@ -54,6 +54,13 @@ static void post_task(void *context, unsigned to, struct delivery_task *task)
     shard_mailbox_post(&s->group->shards[to]->inboxes[s->o.number], task, SHARD_ITEM_TASK);
 }
 
+static void post_call(void *context, unsigned to, struct delivery_call *call)
+{
+    struct shard *s = context;
+
+    shard_mailbox_post(&s->group->shards[to]->inboxes[s->o.number], call, SHARD_ITEM_WAITING);
+}
+
 static void pass_doubt(void *context, unsigned to, char *domain)
 {
     struct shard *s = context;
@@ -88,6 +95,13 @@ static void dispatch(void *context, struct queue_entry *entry)
     struct shard *s = context;
 
     delivery_dispatch(s->delivery, entry);
+}
+
+static void waiting(void *context, struct slice key)
+{
+    struct shard *s = context;
+
+    delivery_waiting(s->delivery, key);
 }
 
 static void recovered(void *context, struct spool_message *m)
@@ -146,6 +160,7 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                   .wheel = &s->wheel,
                                                   .seed = seed,
                                                   .dispatch = dispatch,
+                                                  .waiting = waiting,
                                                   .context = s});
     if (!open_spool(s, out_recovery, out_error))
         return false;
@@ -189,6 +204,7 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                              .own_count = s->group->own_count,
                                                              .seed = seed + 1,
                                                              .post = post_task,
+                                                             .post_call = post_call,
                                                              .account = account,
                                                              .context = s});
     if (settings->auth != NULL)
@@ -234,6 +250,7 @@ static void read_letter(struct shard *s, void *item, enum shard_item kind)
 
     switch (kind) {
     case SHARD_ITEM_TASK: delivery_receive(s->delivery, item); return;
+    case SHARD_ITEM_WAITING: delivery_receive_call(s->delivery, item); return;
     case SHARD_ITEM_CALL: call->run(s, call); return;
     case SHARD_ITEM_ANSWER: call->done(s, call); return;
     case SHARD_ITEM_DOUBT:
@@ -519,7 +536,8 @@ void shard_rest(struct shard *s)
     }
 }
 
-/* What nobody will read any more: anything after a crash; else a doubt at most, which nobody waits for. */
+/* What nobody will read any more: anything after a crash; else a doubt at most, or a lot's call,
+ * which nobody waits for. */
 static void discard_letters(struct shard_mailbox *box)
 {
     enum shard_item kind;
@@ -530,6 +548,8 @@ static void discard_letters(struct shard_mailbox *box)
         while ((item = shard_mailbox_take(box, &kind)) != NULL) {
             if (kind == SHARD_ITEM_TASK)
                 delivery_task_free(item); /* calls are their owners' */
+            else if (kind == SHARD_ITEM_WAITING)
+                delivery_call_free(item);
             else if (kind == SHARD_ITEM_DOUBT)
                 mem_free(item);
         }

@@ -4,7 +4,7 @@
 #include "base_assert.h"
 #include "base_mem.h"
 
-enum { MAILBOX_CAPACITY = 1024, KIND_MASK = 3 };
+enum { MAILBOX_CAPACITY = 1024, KIND_MASK = 7 };
 
 void shard_mailbox_init(struct shard_mailbox *m)
 {

@@ -13,7 +13,8 @@ enum shard_item {
     SHARD_ITEM_TASK,
     SHARD_ITEM_CALL,
     SHARD_ITEM_ANSWER,
-    SHARD_ITEM_DOUBT, /* the name of a domain, see sts_doubt(); the receiver frees it */
+    SHARD_ITEM_WAITING, /* struct delivery_call */
+    SHARD_ITEM_DOUBT,   /* the name of a domain, see sts_doubt(); the receiver frees it */
 };
 
 struct shard_mailbox {

@@ -10,20 +10,136 @@
 
 enum { DAY_MS = 24 * 3600 * 1000 };
 
+/* ---- what an origin does with what is parked ------------------------------------------------ */
+
+static bool in_lot(const struct world *w, struct slice key)
+{
+    LIST_EACH(&w->lot, node)
+    {
+        if (slice_equal(container_of(node, struct delivery_task, node)->site, key))
+            return true;
+    }
+    return false;
+}
+
+static struct delivery_call *new_call(struct slice key)
+{
+    struct delivery_call *call = mem_zalloc(sizeof(*call));
+
+    list_init(&call->node);
+    call->origin = 1;
+    call->key = slice_of(mem_dup(key.data, key.len), key.len);
+    call->left = 1;
+    return call;
+}
+
+static void park(struct world *w, struct delivery_task *t)
+{
+    struct world_result *r = &w->results[t->id];
+
+    r->parks++;
+    r->untried = t->untried;
+    r->postpone_ms = t->postpone_ms;
+    (void)snprintf(r->text, sizeof(r->text), "%.*s", SLICE_ARG(t->recipients[0].text));
+    w->parks++;
+    if (!in_lot(w, t->site))
+        list_push_back(&w->calls, &new_call(t->site)->node);
+    list_push_back(&w->lot, &t->node);
+    w->lot_count++;
+}
+
+static void send_again(struct world *w, struct delivery_task *t)
+{
+    list_remove(&t->node);
+    w->lot_count--;
+    for (uint32_t i = 0; i < t->recipient_count; i++) {
+        struct delivery_recipient *r = &t->recipients[i];
+        mem_free((void *)(uintptr_t)r->text.data);
+        *r = (struct delivery_recipient){
+            .index = r->index, .address = r->address, .orcpt = r->orcpt, .notify = r->notify};
+    }
+    t->returning = t->parked = t->down = t->untried = t->resolved = false;
+    t->postpone_ms = t->to_next = 0;
+    t->called = true;
+    delivery_task_submit(w->d, t);
+}
+
+static void post_call(void *context, unsigned shard, struct delivery_call *call)
+{
+    struct world *w = context;
+
+    ck_assert_uint_eq(shard, 1);
+    ck_assert(call->to_origin);
+    list_push_back(&w->calls, &call->node);
+}
+
+static void home(struct world *w, struct delivery_task *t);
+
+static void take_calls(struct world *w)
+{
+    struct list calls;
+    struct list *node;
+
+    list_init(&calls);
+    list_splice_back(&calls, &w->calls);
+    while ((node = list_pop_front(&calls)) != NULL) {
+        struct delivery_call *call = container_of(node, struct delivery_call, node);
+
+        call->used = 0;
+        if (call->to_origin) {
+            LIST_EACH_SAFE(&w->lot, waits)
+            {
+                struct delivery_task *t = container_of(waits, struct delivery_task, node);
+                if (call->used == call->n)
+                    break;
+                if (!slice_equal(t->site, call->key))
+                    continue;
+                call->used++;
+                if (w->swallow > 0) { /* it goes another way */
+                    w->swallow--;
+                    w->lot_count--;
+                    list_remove(&t->node);
+                    t->parked = false;
+                    home(w, t);
+                    continue;
+                }
+                send_again(w, t);
+            }
+            call->left = in_lot(w, call->key);
+            call->to_origin = false;
+        }
+        w->called += call->used;
+        w->called_most = call->used > w->called_most ? call->used : w->called_most;
+        delivery_receive_call(w->d, call);
+    }
+    while (w->d->stopping && (node = list_pop_front(&w->lot)) != NULL) {
+        w->lot_count--;
+        home(w, container_of(node, struct delivery_task, node));
+    }
+}
+
 static void home(struct world *w, struct delivery_task *t)
 {
     struct world_result *r = &w->results[t->id];
 
+    if (t->parked && (!t->down || w->park_down) && !w->d->stopping) {
+        park(w, t);
+        return;
+    }
     ck_assert(!r->done);
     r->done = true;
     r->count = t->recipient_count;
     r->at_ms = world_now_ms(w);
     r->postpone_ms = t->postpone_ms;
+    r->parked = t->parked;
+    r->untried = t->untried;
     r->tls = t->tls;
     (void)snprintf(r->remote, sizeof(r->remote), "%s", t->remote);
     (void)snprintf(r->text, sizeof(r->text), "%.*s", SLICE_ARG(t->recipients[0].text));
     for (uint32_t i = 0; i < t->recipient_count && i < WORLD_RCPTS; i++) {
         r->status[i] = t->recipients[i].status;
+        if (t->down && r->status[i] == DELIVERY_POSTPONED)
+            r->status[i] = DELIVERY_DEFERRED; /* what it is for whoever waits */
         r->code[i] = t->recipients[i].code;
         r->final[i] = t->recipients[i].final;
         r->relayed[i] = t->recipients[i].relayed;
@@ -118,6 +234,8 @@ void world_open(struct world *w, uint64_t seed, const struct sim_options *option
         .refs = 1,
     };
     w->origin_conf = &w->conf;
+    list_init(&w->lot);
+    list_init(&w->calls);
     w->results = mem_calloc(WORLD_RESULTS, sizeof(*w->results));
     w->helpers = work_pool_create("helpers", 0, WORLD_JOBS);
     w->door = work_door_create(w->helpers, w->io);
@@ -131,6 +249,7 @@ void world_open(struct world *w, uint64_t seed, const struct sim_options *option
                                                       .shards = 2,
                                                       .seed = seed,
                                                       .post = post,
+                                                      .post_call = post_call,
                                                       .account = account,
                                                       .context = w});
     world_set_body(w, SLICE_LITERAL("Subject: hello\r\n\r\nA line.\r\n"));
@@ -176,12 +295,13 @@ static void our_pass(struct world *w)
 {
     uint64_t next = wheel_next_ms(&w->wheel), spool = spool_next_ms(w->spool);
 
-    if (w->door != NULL && work_door_has_work(w->door))
+    if ((w->door != NULL && work_door_has_work(w->door)) || !list_empty(&w->calls))
         next = 0;
     (void)io_wait(w->io, next < spool ? next : spool);
     wheel_advance(&w->wheel, io_now_ms(w->io));
     if (w->door != NULL)
         work_door_step(w->door);
+    take_calls(w);
     spool_step(w->spool);
 }
 
@@ -269,6 +389,7 @@ void world_close(struct world *w)
     our_pass(w);
     while (!delivery_idle(w->d))
         ck_assert_msg(step(w), "delivery does not come to rest");
+    our_pass(w);
     ck_assert_uint_eq(w->done, w->sent);
     ck_assert_uint_eq(w->d->counters.connections_open, 0);
     ck_assert_uint_eq(w->d->counters.connections_idle, 0);
@@ -302,7 +423,13 @@ void world_close(struct world *w)
 
 void world_power_cut(struct world *w)
 {
+    struct list *node;
+
     sim_machine_crash(w->machine);
+    while ((node = list_pop_front(&w->calls)) != NULL)
+        delivery_call_free(container_of(node, struct delivery_call, node));
+    while ((node = list_pop_front(&w->lot)) != NULL)
+        delivery_task_free(container_of(node, struct delivery_task, node));
     delivery_destroy(w->d, true);
     sts_destroy(w->sts, true);
     tls_context_unref(w->client);
@@ -471,6 +598,9 @@ uint32_t world_send_to(struct world *w, const char *const *to, const char *const
         parse_to(to[t->to_count], &r->to[t->to_count]);
     }
     t->id = w->sent++;
+    t->asked = w->asked;
+    t->fresh = !w->old;
+    t->priority = w->priority;
     t->origin = 1;
     t->ref = spool_pin(w->spool, w->message);
     t->size = w->message->body_len;

@@ -15,6 +15,9 @@ enum { WORLD_PEERS = 8, WORLD_RESULTS = 2600, WORLD_RCPTS = 5, WORLD_ROUTES = 2,
 struct world_result {
     struct conf_destination to[4];
     bool done;
+    bool parked; /* DEFERRED: the site is down; POSTPONED: it is full */
+    bool untried;
+    uint32_t parks; /* times that it was, before */
     uint32_t count;
     uint8_t status[WORLD_RCPTS];
     bool final[WORLD_RCPTS], relayed[WORLD_RCPTS];
@@ -49,6 +52,14 @@ struct world {
     struct slice body;
     struct world_result *results;
     uint32_t sent, done;
+    /* What is parked waits here, as in an origin's lots, until it is called; what is parked since its site is
+     * down only with park_down: else that is its result. */
+    struct list lot, calls;
+    bool park_down;
+    uint32_t lot_count, parks, called, called_most;
+    uint32_t swallow; /* so many of the called never come */
+    bool asked, old;  /* of tasks sent from now on */
+    int8_t priority;
     /* What is said with messages sent from now on. */
     struct slice envid, orcpt;
     uint8_t ret, notify;

@@ -488,7 +488,7 @@ START_TEST(test_counted)
     check_waits(send_one(), "refuses our login"); /* the site rests */
     ck_assert_uint_le(p->auths, 2);
     p->script.password = "s3cret word";
-    world_run_ms(&w, 31000); /* half of the first retry interval */
+    world_run_ms(&w, 61000); /* the first retry interval, and not less */
     check_taken(send_one(), "the password is right again");
     world_close(&w);
 }
