@@ -4,10 +4,11 @@
  * others through shard_call(). docs/admin.md lists the requests.
  *
  *     status [json]
- *     queue list [json]
- *     queue show|retry|delete ID... [json]
- *     queue retry|delete all
+ *     queue VERB ...            admin_request.h
  *     tls-report send
+ *
+ * A request that begins with the word "marked" gets an answer that ends in a NUL, so that an answer that
+ * broke off is not taken for a whole one.
  */
 #ifndef ADMIN_H
 #define ADMIN_H

@@ -60,9 +60,14 @@ enum { DATE_TEXT_SIZE = 32 };
 void date_format(uint64_t unix_seconds, char out[DATE_TEXT_SIZE]);
 /* RFC 3339, "2026-11-21T22:19:50.123Z", from milliseconds. */
 void date_format_iso(uint64_t unix_ms, char out[DATE_TEXT_SIZE]);
+/* The same back, without its fraction: "2026-11-21T22:19:50Z", seconds may be left out; in UTC only. */
+bool date_parse_iso(struct slice text, uint64_t *out_unix_s);
 
 /* Appends `s` as a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
 bool json_append_string(struct buf *out, struct slice s);
+/* Appends `s` for a terminal: control characters, line ends too, and what is not UTF-8 are each a question
+ * mark. */
+bool text_append_printable(struct buf *out, struct slice s);
 
 /* Base64 with padding, one line (RFC 4648 4). False: `out` is full. */
 bool base64_encode(struct slice s, struct buf *out);

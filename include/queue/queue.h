@@ -159,9 +159,13 @@ uint32_t queue_patient_s(const struct queue *q);
 /* All its waiting recipients are due now, and the site that they wait for is probed. What is held stays so. */
 bool queue_retry(struct queue *q, uint64_t id);
 bool queue_delete(struct queue *q, uint64_t id); /* gone, without a bounce */
+/* The same for some of its waiting recipients, not for all. False also while it is being delivered. */
+bool queue_delete_some(struct queue *q, uint64_t id, const uint32_t *recipients, uint32_t count);
 /* Its waiting recipients are not tried, and do not expire, until then; SPOOL_DUE_NEVER: until released.
  * What is being delivered right now may still be. */
 bool queue_hold(struct queue *q, uint64_t id, uint32_t until_s);
+/* With a text for people, in place of "held by the operator". */
+bool queue_hold_because(struct queue *q, uint64_t id, uint32_t until_s, struct slice text);
 /* The end of that, and of rules for this message: due now. */
 bool queue_release(struct queue *q, uint64_t id);
 /* Its waiting recipients, held ones too, fail with this text when it is dispatched next: at once. */

@@ -4,7 +4,7 @@
 #include "admin_priv.h"
 #include "base_mem.h"
 
-enum { REQUEST_TIMEOUT_MS = 60 * 1000, WORDS_MAX = 4096 };
+enum { REQUEST_TIMEOUT_MS = 60 * 1000, WORDS_MAX = 20000 };
 
 static void client_free(struct admin_client *c)
 {
@@ -14,6 +14,7 @@ static void client_free(struct admin_client *c)
         c->release(c);
     wheel_cancel(shard_wheel(c->admin->shard), &c->timer);
     list_remove(&c->node);
+    buf_finish(&c->line);
     c->admin->client_count--;
     mem_free(c);
 }
@@ -23,6 +24,8 @@ static void client_closed(struct net_conn *conn)
     struct admin_client *c = container_of(conn, struct admin_client, conn);
 
     c->closed = true;
+    if (c->gone != NULL)
+        c->gone(c);
     client_free(c);
 }
 
@@ -35,13 +38,15 @@ static void keep_alive(struct admin_client *c)
 {
     struct shard *s = c->admin->shard;
 
-    wheel_set(shard_wheel(s), &c->timer, io_now_ms(shard_io(s)) + REQUEST_TIMEOUT_MS);
+    wheel_set(shard_wheel(s), &c->timer, io_now_ms(shard_io(s)) + c->patience_ms);
 }
 
 void admin_answered(struct admin_client *c)
 {
     c->answered = true;
     c->step = NULL;
+    if (c->marked)
+        (void)buf_append_byte(net_conn_out(&c->conn), '\0');
     net_conn_close(&c->conn, false);
 }
 
@@ -55,6 +60,8 @@ void admin_call_over(struct admin_client *c)
 {
     ASSERT(c->calls > 0);
     c->calls--;
+    if (c->closed && c->gone != NULL)
+        c->gone(c);
     if (c->closed)
         client_free(c);
     else if (c->step != NULL)
@@ -63,82 +70,86 @@ void admin_call_over(struct admin_client *c)
 
 /* ---- requests ----------------------------------------------------------------------------- */
 
-static size_t split_words(struct slice line, struct slice *words, size_t max)
-{
-    size_t count = 0;
-
-    while (count < max) {
-        size_t len = 0;
-        while (line.len > 0 && (line.data[0] == ' ' || line.data[0] == '\r'))
-            slice_advance(&line, 1);
-        while (len < line.len && line.data[len] != ' ' && line.data[len] != '\r')
-            len++;
-        if (len == 0)
-            break;
-        words[count++] = slice_of(line.data, len);
-        slice_advance(&line, len);
-    }
-    return count;
-}
-
 static bool word_is(struct slice word, const char *text)
 {
     return slice_equal(word, slice_str(text));
 }
 
 static void request_queue(struct admin_client *c, const struct slice *words, size_t count,
-                          bool json)
+                          uint8_t *line)
 {
-    static const struct {
-        const char *name;
-        enum admin_queue_verb verb;
-        bool needs_id;
-    } verbs[] = {{"list", ADMIN_QUEUE_LIST, false},
-                 {"show", ADMIN_QUEUE_SHOW, true},
-                 {"retry", ADMIN_QUEUE_RETRY, true},
-                 {"delete", ADMIN_QUEUE_DELETE, true}};
+    struct admin_request request;
+    struct buf error;
 
-    for (size_t i = 0; count > 0 && i < ARRAY_LEN(verbs); i++) {
-        if (!word_is(words[0], verbs[i].name))
-            continue;
-        if (verbs[i].needs_id && count < 2)
-            admin_error(c, "which message? Give its id, or several, or all");
+    buf_init(&error, 0);
+    if (admin_request_parse(&request, words, count, &error)) {
+        if (request.verb == ADMIN_IMPORT)
+            admin_import(c, &request, line);
+        else if (request.verb == ADMIN_HOLDS || request.future || request.rule.len > 0)
+            admin_holds(c, &request, line);
         else
-            admin_queue(c, verbs[i].verb, words + 1, count - 1, json);
-        return;
+            admin_queue(c, &request, line);
+    } else {
+        (void)buf_append_byte(&error, '\0');
+        admin_error(c, (const char *)buf_slice(&error).data);
+        mem_free(line);
     }
-    admin_error(c, "unknown queue request; known are list, show, retry and delete");
+    buf_finish(&error);
 }
 
-static void request(struct admin_client *c, struct slice line)
+static void request_words(struct admin_client *c, const struct slice *words, size_t count,
+                          uint8_t *line)
 {
-    struct slice *words = mem_calloc(WORDS_MAX, sizeof(*words));
-    size_t count = split_words(line, words, WORDS_MAX);
-    bool json = count > 0 && word_is(words[count - 1], "json");
+    bool json = count > 1 && word_is(words[count - 1], "json");
 
-    if (count == WORDS_MAX) {
-        admin_error(c, "too many words in one request");
-        mem_free(words);
+    if (count > 0 && word_is(words[0], "queue")) {
+        request_queue(c, words + 1, count - 1, line);
         return;
     }
-    if (json)
-        count--;
-    if (count == 1 && word_is(words[0], "status"))
+    if (count == 1U + json && word_is(words[0], "status"))
         admin_status(c, json);
-    else if (count > 0 && word_is(words[0], "queue"))
-        request_queue(c, words + 1, count - 1, json);
-    else if (count == 2 && !json && word_is(words[0], "tls-report") && word_is(words[1], "send"))
+    else if (count == 2 && word_is(words[0], "tls-report") && word_is(words[1], "send"))
         admin_report(c);
     else
         admin_error(c, "unknown request; known are status, queue and tls-report send");
+    mem_free(line);
+}
+
+static void request(struct admin_client *c)
+{
+    size_t len = buf_len(&c->line);
+    uint8_t *line = mem_dup(buf_slice(&c->line).data, len);
+    struct slice *words = mem_calloc(WORDS_MAX, sizeof(*words));
+    ptrdiff_t count = admin_words_split(line, len, words, WORDS_MAX);
+
+    buf_finish(&c->line);
+    c->marked = count > 0 && word_is(words[0], "marked");
+    if (count >= 0) {
+        request_words(c, words + c->marked, (size_t)count - c->marked, line);
+    } else {
+        mem_free(line);
+        admin_error(c, count == ADMIN_WORDS_BAD ? "quotes that do not end, or a bad escape"
+                                                : "too many words in one request");
+    }
     mem_free(words);
+}
+
+/* What has come of the request's line goes aside; true when it is whole. */
+static bool take_line(struct admin_client *c)
+{
+    struct slice in = net_conn_input(&c->conn);
+    ptrdiff_t end = slice_find(in, '\n');
+    size_t len = end >= 0 ? (size_t)end : in.len;
+
+    (void)buf_append_slice(&c->line, slice_head(in, len)); /* c->line.overflow is looked at */
+    net_conn_consume(&c->conn, end >= 0 ? len + 1 : len);
+    return end >= 0;
 }
 
 static void client_ready(struct net_conn *conn)
 {
     struct admin_client *c = container_of(conn, struct admin_client, conn);
-    struct slice in = net_conn_input(conn);
-    ptrdiff_t end;
+    bool whole;
 
     if (conn->error != 0) {
         net_conn_abort(conn);
@@ -151,12 +162,11 @@ static void client_ready(struct net_conn *conn)
     }
     if (c->answered || c->job != NULL)
         return;
-    end = slice_find(in, '\n');
-    if (end >= 0) {
-        request(c, slice_head(in, (size_t)end));
-        net_conn_consume(conn, net_conn_input(conn).len);
-    } else if (in.len > ADMIN_LINE_MAX / 2) {
+    whole = take_line(c);
+    if (c->line.overflow) {
         admin_error(c, "the request is too long");
+    } else if (whole) {
+        request(c);
     } else if (conn->eof) {
         net_conn_close(conn, false);
     } else {
@@ -175,7 +185,9 @@ static void client_accepted(struct net_listener *l, int fd)
     }
     c = mem_zalloc(sizeof(*c));
     c->admin = a;
+    c->patience_ms = REQUEST_TIMEOUT_MS;
     a->client_count++;
+    buf_init(&c->line, ADMIN_LINE_MAX);
     list_init(&c->node);
     list_push_back(&a->clients, &c->node);
     wheel_timer_init(&c->timer, client_expired);

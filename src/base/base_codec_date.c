@@ -106,3 +106,56 @@ void date_format_iso(uint64_t unix_ms, char out[DATE_TEXT_SIZE])
     to = put_digits(to, (unsigned)(unix_ms % 1000), 3);
     memcpy(to, "Z", 2);
 }
+
+/* Days since 1970 of a date whose month and day may be anything from 1 to 99: see date_from_unix(). */
+static uint64_t days_of(unsigned year, unsigned month, unsigned day)
+{
+    unsigned y = month > 2 ? year : year - 1;
+    unsigned m = month > 2 ? month - 3 : month + 9;
+
+    return (uint64_t)365 * y + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 1 - 719468;
+}
+
+/* Moves behind `count` digits and the byte after them, if there is to be one. */
+static bool take_digits(struct slice *text, unsigned count, char after, unsigned *out)
+{
+    unsigned value = 0;
+
+    if (text->len < count + (after != '\0'))
+        return false;
+    for (unsigned i = 0; i < count; i++) {
+        if ((unsigned)text->data[i] - '0' > 9)
+            return false;
+        value = value * 10 + text->data[i] - '0';
+    }
+    if (after != '\0' && text->data[count] != (uint8_t)after)
+        return false;
+    slice_advance(text, count + (after != '\0'));
+    *out = value;
+    return true;
+}
+
+bool date_parse_iso(struct slice text, uint64_t *out_unix_s)
+{
+    struct date d = {0}, check;
+    uint64_t seconds;
+
+    if (!take_digits(&text, 4, '-', &d.year) || !take_digits(&text, 2, '-', &d.month)
+        || !take_digits(&text, 2, 'T', &d.day) || !take_digits(&text, 2, ':', &d.hour)
+        || !take_digits(&text, 2, '\0', &d.minute))
+        return false;
+    if (text.len > 0 && text.data[0] == ':') {
+        slice_advance(&text, 1);
+        if (!take_digits(&text, 2, '\0', &d.second))
+            return false;
+    }
+    if (!slice_equal(text, SLICE_LITERAL("Z")) || d.year < 1970 || d.month < 1)
+        return false;
+    seconds = days_of(d.year, d.month, d.day) * 86400 + d.hour * 3600 + d.minute * 60 + d.second;
+    date_from_unix(seconds, &check);
+    d.weekday = check.weekday;
+    if (memcmp(&d, &check, sizeof(d)) != 0) /* 30 February, or half past 25 */
+        return false;
+    *out_unix_s = seconds;
+    return true;
+}

@@ -44,6 +44,12 @@ size_t utf8_length(struct slice s, bool *valid)
     return len > 0 ? len : 1;
 }
 
+/* U+0080 to U+009F: some terminals obey them as they do escape sequences. */
+static bool is_control(const uint8_t *character)
+{
+    return character[0] == 0xC2 && character[1] < 0xA0;
+}
+
 static bool json_plain(uint8_t c)
 {
     return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
@@ -95,6 +101,9 @@ size_t json_string_write(struct slice s, uint8_t *out)
             } else if (from[0] < 0x80) {
                 written = json_escape(from[0], escape);
                 from = escape;
+            } else if (is_control(from)) {
+                written = json_escape(from[1], escape);
+                from = escape;
             }
         }
         if (out != NULL)
@@ -119,4 +128,22 @@ bool json_append_string(struct buf *out, struct slice s)
     (void)json_string_write(s, room); /* the length is known */
     buf_commit(out, len);
     return true;
+}
+
+bool text_append_printable(struct buf *out, struct slice s)
+{
+    bool fits = true;
+
+    while (s.len > 0 && fits) {
+        bool valid;
+        size_t len = utf8_length(s, &valid);
+        bool plain = len > 1 ? !is_control(s.data) : s.data[0] >= 0x20 && s.data[0] != 0x7F;
+
+        if (valid && plain)
+            fits = buf_append(out, s.data, len);
+        else
+            fits = buf_append_byte(out, '?');
+        slice_advance(&s, len);
+    }
+    return fits;
 }

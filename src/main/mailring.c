@@ -16,17 +16,22 @@ static const struct {
     int (*run)(const struct main_options *o);
     const char *help;
     bool takes_words;
+    bool takes_options; /* of its own: they are among the words */
 } commands[] = {
-    {"serve", main_serve, "run in the foreground; SIGTERM drains and exits, SIGHUP reloads", false},
-    {"check", main_check, "read the configuration and say what is wrong with it", false},
-    {"status", main_status, "counters of the running server [--json]", false},
-    {"queue", main_queue, "list | show ID | retry ID|all | delete ID|all  [--json]", true},
+    {"serve", main_serve, "run in the foreground; SIGTERM drains and exits, SIGHUP reloads", false,
+     false},
+    {"check", main_check, "read the configuration and say what is wrong with it", false, false},
+    {"status", main_status, "counters of the running server [--json]", false, false},
+    {"queue", main_queue,
+     "list, show, summary, retry, hold, release, delete, bounce, ...: see mailring queue help",
+     true, true},
     {"tls-report", main_tls_report, "send: tell other domains now how TLS with them went so far",
-     true},
-    {"spool", main_spool, "verify (only while no server runs) | dump [ID]", true},
-    {"passwd", main_passwd, "USER: set a password [--scheme=NAME], or --delete, or --check", true},
-    {"version", main_version, "version, kernel features found, build", false},
-    {"help", main_help, "this", true},
+     true, false},
+    {"spool", main_spool, "verify (only while no server runs) | dump [ID]", true, false},
+    {"passwd", main_passwd, "USER: set a password [--scheme=NAME], or --delete, or --check", true,
+     false},
+    {"version", main_version, "version, kernel features found, build", false, false},
+    {"help", main_help, "this", true, false},
 };
 
 int main_version(const struct main_options *o)
@@ -96,7 +101,7 @@ static bool parse_format(const char *text, enum log_format *out)
 }
 
 /* Options may stand anywhere; the other words are kept in order. */
-static bool parse_arguments(int argc, char **argv, struct main_options *o)
+static bool parse_arguments(int argc, char **argv, bool own_options, struct main_options *o)
 {
     for (int i = 0; i < argc; i++) {
         const char *a = argv[i];
@@ -120,7 +125,7 @@ static bool parse_arguments(int argc, char **argv, struct main_options *o)
             o->delete_user = true;
         } else if (strcmp(a, "--check") == 0) {
             o->check_user = true;
-        } else if (a[0] == '-') {
+        } else if (a[0] == '-' && !own_options) {
             main_complain("unknown option %s; see mailring help", a);
             return false;
         } else {
@@ -128,6 +133,15 @@ static bool parse_arguments(int argc, char **argv, struct main_options *o)
         }
     }
     return true;
+}
+
+static bool has_own_options(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].takes_options;
+    }
+    return false;
 }
 
 static int run_command(const struct main_options *o, const char *name)
@@ -170,7 +184,7 @@ int main(int argc, char **argv)
         main_complain("no memory");
         return EX_OSERR;
     }
-    if (parse_arguments(argc - 2, argv + 2, &o))
+    if (parse_arguments(argc - 2, argv + 2, has_own_options(argv[1]), &o))
         exit_code = run_command(&o, argv[1]);
     free(o.words);
     return exit_code;

@@ -4,6 +4,7 @@
  * What changes a message's future is in the log before anybody else acts on it, as the others' outcomes
  * are. An entry that is out is with others: what they have may end as it ends, the rest is as he says.
  */
+#include "base_mem.h"
 #include "queue_priv.h"
 
 static struct queue_entry *find(struct queue *q, uint64_t id)
@@ -56,7 +57,29 @@ bool queue_delete(struct queue *q, uint64_t id)
     return true;
 }
 
-bool queue_hold(struct queue *q, uint64_t id, uint32_t until_s)
+bool queue_delete_some(struct queue *q, uint64_t id, const uint32_t *recipients, uint32_t count)
+{
+    struct queue_entry *e = find(q, id);
+    struct spool_outcome *gone;
+
+    if (e == NULL || e->state == QUEUE_OUT)
+        return false;
+    ASSERT(count > 0 && count < e->message->recipients_left);
+    gone = mem_calloc(count, sizeof(*gone));
+    for (uint32_t i = 0; i < count; i++) {
+        ASSERT(e->message->recipients[recipients[i]].state == SPOOL_RECIPIENT_WAITING);
+        gone[i] = (struct spool_outcome){.recipient = recipients[i],
+                                         .state = SPOOL_RECIPIENT_DELETED,
+                                         .text = SLICE_LITERAL("deleted by the operator")};
+    }
+    queue_entry_lift(e);
+    spool_outcomes(q->spool, e->message, gone, count);
+    queue_entry_schedule(e, QUEUE_CALLED);
+    mem_free(gone);
+    return true;
+}
+
+bool queue_hold_because(struct queue *q, uint64_t id, uint32_t until_s, struct slice text)
 {
     struct queue_entry *e = find(q, id);
 
@@ -67,12 +90,17 @@ bool queue_hold(struct queue *q, uint64_t id, uint32_t until_s)
     e->asked = e->exempt = e->bounce = false;
     queue_entry_record(e, &(struct spool_outcome){.state = SPOOL_RECIPIENT_WAITING,
                                                   .due_s = until_s,
-                                                  .text = SLICE_LITERAL("held by the operator"),
+                                                  .text = text,
                                                   .set_flags = SPOOL_RECIPIENT_HELD});
-    queue_entry_reason_set(e, SLICE_LITERAL("held by the operator"));
+    queue_entry_reason_set(e, text);
     if (e->state != QUEUE_OUT)
         queue_entry_schedule(e, QUEUE_RETRY);
     return true;
+}
+
+bool queue_hold(struct queue *q, uint64_t id, uint32_t until_s)
+{
+    return queue_hold_because(q, id, until_s, SLICE_LITERAL("held by the operator"));
 }
 
 bool queue_release(struct queue *q, uint64_t id)

@@ -4,6 +4,7 @@
 #include "base_log.h"
 #include "base_mem.h"
 #include "shard_callout_priv.h"
+#include "queue_holds_file.h"
 #include "shard_mailbox_priv.h"
 
 enum {
@@ -141,6 +142,24 @@ static bool open_spool(struct shard *s, struct spool_recovery *out_recovery, str
     return true;
 }
 
+/* Every shard reads them by itself; the first one complains. */
+static bool load_holds(struct shard *s, struct buf *out_error)
+{
+    struct log_record r;
+    struct buf warning;
+    bool ok;
+
+    buf_init(&warning, 0);
+    ok = queue_holds_load(&s->queue, s->conf->state, s->o.number == 0, &warning, out_error);
+    if (buf_len(&warning) > 0 && s->o.number == 0) {
+        log_begin(&r, LOG_WARNING, "holds-damaged");
+        log_slice(&r, "text", buf_slice(&warning));
+        log_end(&r);
+    }
+    buf_finish(&warning);
+    return ok;
+}
+
 bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf *out_error)
 {
     const struct shard_settings *settings = &s->group->settings;
@@ -162,7 +181,7 @@ bool shard_open(struct shard *s, struct spool_recovery *out_recovery, struct buf
                                                   .dispatch = dispatch,
                                                   .waiting = waiting,
                                                   .context = s});
-    if (!open_spool(s, out_recovery, out_error))
+    if (!load_holds(s, out_error) || !open_spool(s, out_recovery, out_error))
         return false;
     s->sts = sts_create(&(struct sts_options){.io = s->o.io,
                                               .wheel = &s->wheel,

@@ -4,7 +4,7 @@
 
 Suite *admin_clients_suite(void);
 
-enum { MANY = 3000, CLIENTS_MAX = 64, REQUEST_TIMEOUT_MS = 60 * 1000 };
+enum { MANY = 3000, CLIENTS_MAX = 128, REQUEST_TIMEOUT_MS = 60 * 1000 };
 
 static void send_text(struct client *c, const char *text)
 {
@@ -19,19 +19,20 @@ static void expect(const struct client *c, const char *answer)
 
 START_TEST(an_overlong_line)
 {
+    enum { LEN = 300000 };
     struct client c = {0};
-    char *line = mem_alloc(100000);
+    char *line = mem_alloc(LEN);
 
-    memset(line, 'x', 100000);
+    memset(line, 'x', LEN);
     admin_world_open(2, 0);
     client_open(&c);
-    client_send(&c, line, 100000);
+    client_send(&c, line, LEN);
     client_wait(&c, 5000);
     if (buf_len(&c.got) > 0) /* what it does not read may cost the answer */
         expect(&c, "error the request is too long\n");
     client_finish(&c);
     client_open(&c);
-    client_send(&c, line, 33000);
+    client_send(&c, line, 256 * 1024 + 1);
     client_wait(&c, 5000);
     expect(&c, "error the request is too long\n");
     client_finish(&c);
@@ -47,7 +48,7 @@ START_TEST(too_many_words)
     admin_world_open(2, 0);
     client_open(&c);
     send_text(&c, "queue show");
-    for (int i = 0; i < 5000; i++)
+    for (int i = 0; i < 25000; i++)
         send_text(&c, " x");
     send_text(&c, "\n");
     client_wait(&c, 5000);

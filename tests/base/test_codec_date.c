@@ -63,6 +63,7 @@ static void check_against_libc(uint64_t seconds)
     struct tm tm;
     char text[DATE_TEXT_SIZE];
     char expected[64];
+    uint64_t back;
 
     quick_assert(gmtime_r(&t, &tm) != NULL);
     (void)strftime(expected, sizeof(expected), "%a, %d %b %Y %H:%M:%S +0000", &tm);
@@ -71,7 +72,49 @@ static void check_against_libc(uint64_t seconds)
     (void)strftime(expected, sizeof(expected), "%Y-%m-%dT%H:%M:%S.000Z", &tm);
     date_format_iso(seconds * 1000, text);
     quick_assert(strcmp(text, expected) == 0);
+    memcpy(text + 19, "Z", 2);
+    quick_assert(date_parse_iso(slice_str(text), &back) && back == seconds);
 }
+
+START_TEST(iso_dates_back)
+{
+    static const struct {
+        const char *text;
+        uint64_t seconds; /* 0: none */
+    } rows[] = {
+        {"2026-11-21T22:19:50Z", 1795299590},
+        {"2026-11-21T22:19Z", 1795299540},
+        {"1970-01-01T00:00:01Z", 1},
+        {"9999-12-31T23:59:59Z", 253402300799},
+        {"2024-02-29T00:00:00Z", 1709164800},
+        {"2023-02-29T00:00:00Z", 0},
+        {"2026-11-21T24:00:00Z", 0},
+        {"2026-11-21T22:60:00Z", 0},
+        {"2026-11-21T22:19:60Z", 0},
+        {"2026-00-21T22:19:50Z", 0},
+        {"2026-13-21T22:19:50Z", 0},
+        {"2026-11-00T22:19:50Z", 0},
+        {"2026-11-31T22:19:50Z", 0},
+        {"1969-12-31T23:59:59Z", 0},
+        {"2026-11-21T22:19:50", 0},
+        {"2026-11-21T22:19:50+01:00", 0},
+        {"2026-11-21 22:19:50Z", 0},
+        {"2026-11-21T22:19:Z", 0},
+        {"2026-11-21T22:1", 0},
+        {"2O26-11-21T22:19Z", 0},
+        {"2026-11-21T22:19ZZ", 0},
+        {"", 0},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        uint64_t seconds = 0;
+
+        ck_assert_msg(date_parse_iso(slice_str(rows[i].text), &seconds) == (rows[i].seconds != 0),
+                      "%s", rows[i].text);
+        ck_assert_uint_eq(seconds, rows[i].seconds);
+    }
+}
+END_TEST
 
 /* Each day of 450 years, which holds every kind of century, and then anything. */
 START_TEST(agrees_with_libc)
@@ -94,6 +137,7 @@ Suite *codec_date_suite(void)
     tcase_set_timeout(tc, 20);
     tcase_add_test(tc, known_dates);
     tcase_add_test(tc, iso_dates);
+    tcase_add_test(tc, iso_dates_back);
     tcase_add_test(tc, agrees_with_libc);
     suite_add_tcase(s, tc);
     return s;

@@ -15,6 +15,8 @@ static const struct {
     {SLICE_INIT("a\0b\x1F\x7F"), "\"a\\u0000b\\u001f\\u007f\""},
     {SLICE_INIT("\xC3\xBC \xE2\x82\xAC \xF0\x9F\x98\x80"),
      "\"\xC3\xBC \xE2\x82\xAC \xF0\x9F\x98\x80\""},
+    {SLICE_INIT("\xC2\x80\xC2\x9B\xC2\xA0"),
+     "\"\\u0080\\u009b\xC2\xA0\""}, /* CSI is not for terminals */
     {SLICE_INIT("\x80"), "\"" BAD "\""},
     {SLICE_INIT("\xFF\xFEz"), "\"" BAD BAD "z\""},
     {SLICE_INIT("\xC3"), "\"" BAD "\""},
@@ -49,6 +51,34 @@ START_TEST(strings)
 }
 END_TEST
 
+START_TEST(for_a_terminal)
+{
+    static const struct {
+        struct slice in;
+        const char *out;
+    } table[] = {
+        {SLICE_INIT(""), ""},
+        {SLICE_INIT("plain <text>."), "plain <text>."},
+        {SLICE_INIT("\033[2J\r\n\t\0\x7F"), "?[2J?????"},
+        {SLICE_INIT("\xC2\x9B\xC2\xA0\xC3\xBC"), "?\xC2\xA0\xC3\xBC"},
+        {SLICE_INIT("\xF0\x9F\x98\x80\xF0\x9F\x98"), "\xF0\x9F\x98\x80?"},
+        {SLICE_INIT("\x9B\xFFz"), "??z"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct slice in = edge_copy(table[i].in);
+        struct buf out = {0};
+
+        ck_assert(buf_append_str(&out, "x"));
+        ck_assert(text_append_printable(&out, in));
+        buf_consume(&out, 1);
+        ck_assert_slice(buf_slice(&out), slice_str(table[i].out));
+        buf_finish(&out);
+        edge_free(in);
+    }
+}
+END_TEST
+
 START_TEST(limit_fails_as_a_whole)
 {
     struct buf out;
@@ -69,6 +99,7 @@ Suite *codec_json_suite(void)
     TCase *tc = tcase_create("codec_json");
 
     tcase_add_test(tc, strings);
+    tcase_add_test(tc, for_a_terminal);
     tcase_add_test(tc, limit_fails_as_a_whole);
     suite_add_tcase(s, tc);
     return s;

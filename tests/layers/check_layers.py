@@ -38,6 +38,7 @@ OUTSIDE = collections.defaultdict(lambda: PLAIN, {
     'report': PLAIN + r'|deflate\w*',                # zlib, on a helper thread
     'dns': PLAIN + r'|ares_\w+',
     'auth': PLAIN + '|' + FILES + r'|crypt_\w+|json_\w+',             # reads the users file, at start and reload
+    'admin': PLAIN + r'|json_\w+',             # reads envelopes that come in
     'shard': PLAIN + r'|pthread_\w+|sched_\w+',                  # starts its thread
     'main': ANY,                                # privileges, signals, the start of it all
 })
