@@ -63,6 +63,11 @@ void date_format_iso(uint64_t unix_ms, char out[DATE_TEXT_SIZE]);
 /* The same back, without its fraction: "2026-11-21T22:19:50Z", seconds may be left out; in UTC only. */
 bool date_parse_iso(struct slice text, uint64_t *out_unix_s);
 
+/* Bytes of the UTF-8 character at the start of `s`; *valid is false for a byte or a cut character
+ * that is none (Unicode 3.9, table 3-7: no surrogates, no long forms). `s` is not empty. */
+size_t utf8_length(struct slice s, bool *valid);
+bool utf8_is_valid(struct slice s); /* the empty one is */
+
 /* Appends `s` as a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
 bool json_append_string(struct buf *out, struct slice s);
 /* Appends `s` for a terminal: control characters, line ends too, and what is not UTF-8 are each a question

@@ -269,6 +269,8 @@ struct conf_user_limits {
     uint64_t connections;
 };
 
+struct mail_template; /* mail_template.h */
+
 /* Notifications about mail: bounces, delays, receipts. */
 struct conf_notices {
     struct slice from;       /* address in the header From; empty: postmaster@hostname */
@@ -278,6 +280,7 @@ struct conf_notices {
     const char *template_failure; /* files in place of our words; NULL: ours */
     const char *template_delay;
     const char *template_success;
+    const struct mail_template *failure, *delay, *success; /* what these say; NULL: our words */
     /* Of a message to return whole (RET=FULL); larger ones, and any if it is 0: their header. */
     uint64_t return_size;
 };

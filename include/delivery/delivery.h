@@ -48,6 +48,10 @@ struct delivery_recipient {
     /* Of DONE: who owes the sender a notice if NOTIFY=SUCCESS asks for one. Neither: the next hop. */
     bool final;   /* we: it is in its mailbox (maildir, LMTP), or dropped as it was to be */
     bool relayed; /* we: the next hop does not offer DSN (RFC 3461 5.2.2) */
+    /* The origin's, when it is home. */
+    bool expired;   /* FAILED, since its time is over */
+    bool expanded;  /* DONE, as an alias that stands for others */
+    uint8_t notice; /* enum delivery_notice */
 };
 
 /* How a task went, for logs; an empty version: in the clear. */
@@ -82,6 +86,7 @@ struct delivery_task {
      * of it here is not set, but for its sender. */
     struct delivery_probe *probe;
     bool answered;             /* of a call-out: the outcome is the reply to RCPT */
+    bool quiet;       /* nothing is tried: it is for the sender to be told */
     struct queue_entry *entry; /* opaque but to the origin */
     uint64_t id;               /* of the message */
     struct spool_ref ref;
@@ -109,7 +114,9 @@ struct delivery_task {
 
 struct delivery_counters {
     uint64_t delivered, deferred, bounced, postponed; /* recipients */
-    uint64_t bounces_sent;                            /* messages made */
+    uint64_t bounces_sent; /* notices made, whoever they are for; of these: */
+    uint64_t delays_sent, receipts_sent, copies_sent; /* DELAY, SUCCESS; to the postmaster */
+    uint64_t bounces_failed;                          /* could not be stored: later again */
     uint64_t attempts, connections, connections_failed, connections_open, connections_idle;
     uint64_t connections_reused;
     uint64_t logins, logins_refused; /* at smarthosts */

@@ -54,7 +54,10 @@ enum spool_recipient_flags {
     SPOOL_RECIPIENT_EXPANDED =
         4,                      /* an alias that NOTIFY=SUCCESS was asked for: no delivery, only the
                                      notice "expanded" (RFC 3461 5.2.7.3) */
-    SPOOL_RECIPIENT_LOGGED = 7, /* these are kept on disk; the others are the queue's own */
+    /* It has the message; what is left is to tell the sender, who asked for it. */
+    SPOOL_RECIPIENT_DELIVERED_UNTOLD = 8,
+    SPOOL_RECIPIENT_RELAYED_UNTOLD = 16, /* by a next hop that will not (RFC 3461 5.2.2) */
+    SPOOL_RECIPIENT_LOGGED = 31, /* these are kept on disk; the others are the queue's own */
 };
 #define SPOOL_DUE_NEVER UINT32_MAX
 
@@ -69,6 +72,7 @@ enum spool_message_flags {
     SPOOL_RET_HDRS = 1 << 7,
     SPOOL_IS_REPORT = 1 << 8, /* made by ourselves, about TLS: not reported about in its turn */
     SPOOL_IS_UTF8 = 1 << 9,   /* came with SMTPUTF8 (RFC 6531), or needs it */
+    SPOOL_TO_POSTMASTER = 1 << 10, /* made by ourselves: nobody is told when it fails */
 };
 
 /* What a message asks of the queue besides; kept on disk, changed by spool_revise(). */

@@ -50,6 +50,15 @@ static bool is_control(const uint8_t *character)
     return character[0] == 0xC2 && character[1] < 0xA0;
 }
 
+bool utf8_is_valid(struct slice s)
+{
+    bool valid = true;
+
+    while (valid && s.len > 0)
+        slice_advance(&s, utf8_length(s, &valid));
+    return valid;
+}
+
 static bool json_plain(uint8_t c)
 {
     return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';

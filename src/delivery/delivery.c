@@ -25,6 +25,7 @@ struct delivery *delivery_create(const struct delivery_options *options)
     delivery_mx_init(d);
     delivery_sites_init(d);
     delivery_calls_init(d);
+    delivery_notice_init(d);
     return d;
 }
 
@@ -99,12 +100,13 @@ void delivery_stop(struct delivery *d, uint64_t deadline_ms)
     delivery_mx_stop(d);
     delivery_sites_stop(d);
     delivery_calls_stop(d);
+    delivery_notice_stop(d);
 }
 
 bool delivery_idle(const struct delivery *d)
 {
     return d->tasks == 0 && d->dispatches.in_use == 0 && d->maildirs_running == 0
-           && list_empty(&d->probes) && d->bounces_running == 0 && d->lookups_running == 0
+           && list_empty(&d->probes) && delivery_notice_idle(d) && d->lookups_running == 0
            && d->site_count == 0;
 }
 
@@ -112,7 +114,7 @@ static void discard(struct delivery *d)
 {
     delivery_dispatch_discard(d);
     delivery_maildir_discard(d);
-    delivery_bounce_discard(d);
+    delivery_notice_discard(d);
     delivery_mx_discard(d);
     delivery_sites_discard(d);
     delivery_verify_discard(d);
@@ -129,6 +131,7 @@ void delivery_destroy(struct delivery *d, bool crashed)
     ASSERT(list_empty(&d->explains)); /* they are their askers' to end */
     wheel_cancel(d->o.wheel, &d->stop_timer);
     delivery_calls_stop(d);
+    delivery_notice_finish(d);
     delivery_sites_finish(d);
     delivery_mx_finish(d);
     delivery_dispatch_finish(d);

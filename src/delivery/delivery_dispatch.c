@@ -32,6 +32,7 @@ struct way {
 /* A task in the making. */
 struct group {
     struct way way;
+    bool quiet; /* nothing is tried: the sender is to be told */
     uint32_t count;
     size_t text_len;
     struct delivery_task *task;
@@ -56,14 +57,14 @@ static bool same_way(const struct way *a, const struct way *b)
 }
 
 /* The last group that takes this recipient, or a new one. Neighbours mostly go the same way. */
-static uint32_t find_group(struct group *groups, uint32_t *count, const struct way *way)
+static uint32_t find_group(struct group *groups, uint32_t *count, const struct way *way, bool quiet)
 {
     for (uint32_t g = *count; g > 0; g--) {
-        if (same_way(&groups[g - 1].way, way)
+        if (groups[g - 1].quiet == quiet && same_way(&groups[g - 1].way, way)
             && groups[g - 1].count < way->r.route->recipients_per_message)
             return g - 1;
     }
-    groups[*count] = (struct group){.way = *way};
+    groups[*count] = (struct group){.way = *way, .quiet = quiet};
     return (*count)++;
 }
 
@@ -78,6 +79,15 @@ static bool is_meant(const struct dispatch *x, uint32_t i)
     if (queue_past_deliver_by(x->d->o.queue, m))
         return r->state == SPOOL_RECIPIENT_WAITING && (r->flags & SPOOL_RECIPIENT_HELD) == 0;
     return queue_is_due(x->d->o.queue, m, i);
+}
+
+/* It is an alias that stands for others, or has the message: only somebody is to be told. */
+static bool is_quiet(const struct dispatch *x, uint32_t i)
+{
+    return (x->entry->message->recipients[i].flags
+            & (SPOOL_RECIPIENT_EXPANDED | SPOOL_RECIPIENT_DELIVERED_UNTOLD
+               | SPOOL_RECIPIENT_RELAYED_UNTOLD))
+           != 0;
 }
 
 /* A rule holds it: it waits for the rule. */
@@ -102,15 +112,16 @@ static bool is_held_back(struct dispatch *x, uint32_t i, const struct way *way, 
 }
 
 static struct delivery_task *make_task(struct dispatch *x, const struct group *g,
-                                       struct slice sender)
+                                       struct slice sender, struct slice envid)
 {
     const struct spool_message *m = x->entry->message;
-    struct delivery_task *t = delivery_task_create(g->count, g->text_len + sender.len);
+    struct delivery_task *t = delivery_task_create(g->count, g->text_len + sender.len + envid.len);
 
     delivery_terms_enter(x->d, t);
     t->origin = x->d->o.shard;
     t->asked = x->entry->asked;
     t->called = x->entry->called;
+    t->quiet = g->quiet;
     t->fresh = queue_is_fresh(x->entry);
     t->priority = m->terms.priority;
     t->entry = x->entry;
@@ -127,16 +138,36 @@ static struct delivery_task *make_task(struct dispatch *x, const struct group *g
     t->to_count = (uint32_t)g->way.r.to->count;
     t->domain = delivery_task_text(t, g->way.r.domain, true);
     t->sender = delivery_task_text(t, sender, false);
+    t->envid = delivery_task_text(t, envid, false);
     t->recipient_count = 0; /* counted up as they are filled in */
     return t;
 }
 
+static void add_recipient(const struct dispatch *x, struct delivery_task *t, uint32_t i)
+{
+    const struct spool_dsn *dsn = &x->d->scratch_dsn[i];
+    uint8_t flags = x->entry->message->recipients[i].flags;
+    struct delivery_recipient *r = &t->recipients[t->recipient_count++];
+
+    r->index = i;
+    r->address = delivery_task_text(t, x->d->scratch[i], false);
+    r->orcpt = delivery_task_text(t, dsn->orcpt, false);
+    r->notify = dsn->notify;
+    if (!t->quiet)
+        return;
+    r->expanded = (flags & SPOOL_RECIPIENT_EXPANDED) != 0;
+    r->final = (flags & SPOOL_RECIPIENT_DELIVERED_UNTOLD) != 0;
+    r->relayed = (flags & SPOOL_RECIPIENT_RELAYED_UNTOLD) != 0;
+    delivery_task_set(t, t->recipient_count - 1, DELIVERY_DONE, 0, NULL, SLICE_NULL);
+}
+
 enum { NO_GROUP = UINT32_MAX };
 
-static void make_tasks(struct dispatch *x, struct slice sender, const struct slice *recipients,
+static void make_tasks(struct dispatch *x, struct slice sender, struct slice envid,
                        struct list *out_tasks)
 {
     const struct spool_message *m = x->entry->message;
+    const struct slice *recipients = x->d->scratch;
     uint32_t group_count = 0, meant = 0;
     struct group *groups;
     uint32_t *group_of;
@@ -154,23 +185,21 @@ static void make_tasks(struct dispatch *x, struct slice sender, const struct sli
         if (!is_meant(x, i))
             continue;
         way = find_way(x->d->o.conf, sender, recipients[i]);
-        if (is_held_back(x, i, &way, sender, recipients[i]))
+        if (!is_quiet(x, i) && is_held_back(x, i, &way, sender, recipients[i]))
             continue;
-        group_of[i] = find_group(groups, &group_count, &way);
+        group_of[i] = find_group(groups, &group_count, &way, is_quiet(x, i));
         g = &groups[group_of[i]];
-        g->text_len += recipients[i].len + (g->count == 0 ? way.r.domain.len : 0);
+        g->text_len += recipients[i].len + x->d->scratch_dsn[i].orcpt.len
+                       + (g->count == 0 ? way.r.domain.len : 0);
         g->count++;
     }
     for (uint32_t i = 0; i < m->recipient_count; i++) {
         struct group *g = &groups[group_of[i] != NO_GROUP ? group_of[i] : 0];
-        struct delivery_recipient *r;
         if (group_of[i] == NO_GROUP)
             continue;
         if (g->task == NULL)
-            g->task = make_task(x, g, sender);
-        r = &g->task->recipients[g->task->recipient_count++];
-        r->index = i;
-        r->address = delivery_task_text(g->task, recipients[i], false);
+            g->task = make_task(x, g, sender, envid);
+        add_recipient(x, g->task, i);
     }
     for (uint32_t g = 0; g < group_count; g++)
         list_push_back(out_tasks, &groups[g].task->node);
@@ -222,6 +251,8 @@ static bool conclude(const struct dispatch *x, struct delivery_task *t)
     struct slice text = queue_entry_reason(e);
     uint16_t code = 0, enhanced[3] = {0};
 
+    if (t->quiet)
+        return true;
     if (!e->bounce && !e->overdue && !queue_past_deliver_by(x->d->o.queue, e->message))
         return false;
     parse_reason(&text, &code, enhanced);
@@ -248,6 +279,7 @@ static void dispatch_end(struct dispatch *x, struct list *tasks)
     struct delivery *d = x->d;
     struct queue_entry *entry = x->entry;
     bool was_reading = x->reading;
+    uint64_t id = entry->message->id;
     struct list *node;
 
     /* What has its outcome is marked before the parts leave: the reason is the entry's. */
@@ -273,6 +305,7 @@ static void dispatch_end(struct dispatch *x, struct list *tasks)
         }
     }
     queue_settled(entry, NULL, 0);
+    delivery_notice_check(d, id);
     if (was_reading) {
         d->dispatches_reading--;
         delivery_dispatch_next(d);
@@ -308,17 +341,22 @@ static void dispatch_step(struct dispatch *x)
     struct delivery *d = x->d;
     struct spool_message *m = x->entry->message;
     struct list tasks;
-    struct slice sender;
+    struct slice sender, envid;
 
     list_init(&tasks);
     if (d->scratch_count < m->recipient_count) {
         mem_free(d->scratch);
+        mem_free(d->scratch_dsn);
         d->scratch = mem_calloc(m->recipient_count, sizeof(*d->scratch));
+        d->scratch_dsn = mem_calloc(m->recipient_count, sizeof(*d->scratch_dsn));
         d->scratch_count = m->recipient_count;
     }
     switch (spool_reader_envelope(&x->reader, &sender, d->scratch, NULL)) {
     case SPOOL_READ_WAIT: return;
-    case SPOOL_READ_PIECE: make_tasks(x, sender, d->scratch, &tasks); break;
+    case SPOOL_READ_PIECE:
+        spool_reader_dsn(&x->reader, &envid, d->scratch_dsn);
+        make_tasks(x, sender, envid, &tasks);
+        break;
     case SPOOL_READ_END:
     case SPOOL_READ_ERROR: dispatch_unreadable(x); break;
     }
@@ -397,4 +435,5 @@ void delivery_dispatch_finish(struct delivery *d)
 {
     pool_finish(&d->dispatches);
     mem_free(d->scratch);
+    mem_free(d->scratch_dsn);
 }

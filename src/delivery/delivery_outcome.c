@@ -35,6 +35,7 @@ static void expire(struct delivery *d, struct delivery_task *t)
         if (r->status != DELIVERY_DEFERRED)
             continue;
         r->status = DELIVERY_FAILED;
+        r->expired = true;
         if (late)
             memcpy(r->enhanced, too_late, sizeof(too_late));
         else if (r->enhanced[0] == 0)
@@ -86,7 +87,8 @@ static void log_recipient(const struct delivery_task *t, const struct delivery_r
         return;
     if (status == DELIVERY_FAILED && due_s != 0)
         status = DELIVERY_DEFERRED; /* nobody could be told: it is not over yet */
-    log_begin(&line, status == DELIVERY_POSTPONED ? LOG_DEBUG : LOG_INFO, status_name(status));
+    log_begin(&line, status == DELIVERY_POSTPONED ? LOG_DEBUG : LOG_INFO,
+              r->expanded ? "expanded" : status_name(status));
     log_id(&line, "message", t->id);
     log_slice(&line, "from", t->sender);
     log_slice(&line, "to", r->address);
@@ -118,47 +120,110 @@ void delivery_outcome_text(const struct delivery_recipient *r, struct buf *out)
     (void)buf_append_slice(out, r->text);
 }
 
-static void fill_outcome(struct delivery *d, struct delivery_task *t, uint32_t i, bool told,
-                         struct spool_outcome *out)
+/* ---- what is recorded ----------------------------------------------------------------------- */
+
+/* A task that is home is recorded at once, but for those of whom somebody is to be told first. */
+enum stage { STAGE_HOME, STAGE_TOLD };
+
+static void fill_deferred(struct delivery *d, const struct delivery_task *t,
+                          const struct delivery_recipient *r, struct spool_outcome *out)
 {
-    const struct delivery_recipient *r = &t->recipients[i];
     const struct spool_message *m = t->entry->message;
     uint32_t before = m->recipients[r->index].attempts;
     uint32_t attempts = t->untried && before > 0 ? before : before + 1;
 
-    *out = (struct spool_outcome){.recipient = r->index, .counts = true};
+    out->counts = !t->untried;
+    out->due_s = queue_next_due_s(d->o.queue, m, delivery_task_retry(t), attempts);
+    d->counters.deferred++;
+}
+
+static void fill_postponed(struct delivery *d, const struct delivery_task *t,
+                           struct spool_outcome *out)
+{
+    out->counts = false;
+    out->due_s = queue_now_s(d->o.queue) + (uint32_t)(t->postpone_ms / 1000);
+    if (is_news(t))
+        d->counters.deferred++;
+    else
+        d->counters.postponed++;
+}
+
+/* `told`: whoever was to know of it does. */
+static void fill_by_status(struct delivery *d, const struct delivery_task *t,
+                           const struct delivery_recipient *r, bool told, struct spool_outcome *out)
+{
     switch ((enum delivery_status)r->status) {
     case DELIVERY_DONE:
         out->state = SPOOL_RECIPIENT_DELIVERED;
-        d->counters.delivered++;
-        break;
-    case DELIVERY_DEFERRED:
-        out->state = SPOOL_RECIPIENT_WAITING;
-        out->counts = !t->untried;
-        out->due_s = queue_next_due_s(d->o.queue, m, delivery_task_retry(t), attempts);
-        d->counters.deferred++;
-        break;
+        out->counts = !t->quiet;
+        d->counters.delivered += !t->quiet;
+        return;
+    case DELIVERY_DEFERRED: fill_deferred(d, t, r, out); break;
     case DELIVERY_FAILED:
         if (told) {
             out->state = SPOOL_RECIPIENT_BOUNCED;
             d->counters.bounced++;
         } else {
-            out->state = SPOOL_RECIPIENT_WAITING;
-            out->due_s = queue_now_s(d->o.queue) + 60;
+            out->due_s = queue_now_s(d->o.queue) + DELIVERY_UNTOLD_S;
         }
         break;
-    case DELIVERY_POSTPONED:
-        out->state = SPOOL_RECIPIENT_WAITING;
-        out->counts = false;
-        out->due_s = queue_now_s(d->o.queue) + (uint32_t)(t->postpone_ms / 1000);
-        if (is_news(t))
-            d->counters.deferred++;
-        else
-            d->counters.postponed++;
-        break;
+    case DELIVERY_POSTPONED: fill_postponed(d, t, out); break;
     case DELIVERY_PENDING: UNREACHABLE();
     }
-    log_recipient(t, r, out->due_s);
+    if (r->notice == DELIVERY_NOTICE_DELAY && told)
+        out->set_flags = SPOOL_RECIPIENT_WARNED;
+}
+
+/* Of who has the message that is recorded before anybody is told: he is not to get it twice because the
+ * notice takes its time, or there is a crash meanwhile. */
+static void fill_success(struct delivery *d, const struct delivery_recipient *r, enum stage stage,
+                         bool told, struct spool_outcome *out)
+{
+    out->counts = stage == STAGE_HOME;
+    out->due_s = queue_now_s(d->o.queue);
+    if (stage == STAGE_HOME) {
+        out->set_flags =
+            r->final ? SPOOL_RECIPIENT_DELIVERED_UNTOLD : SPOOL_RECIPIENT_RELAYED_UNTOLD;
+        d->counters.delivered++;
+    } else if (told) {
+        out->state = SPOOL_RECIPIENT_DELIVERED;
+    } else {
+        out->due_s += DELIVERY_UNTOLD_S;
+    }
+}
+
+/* False: at this stage there is nothing to say of the recipient. */
+static bool fill_outcome(struct delivery *d, const struct delivery_task *t,
+                         const struct delivery_recipient *r, enum stage stage, unsigned told_set,
+                         struct spool_outcome *out)
+{
+    bool told = (told_set & 1u << r->notice) != 0;
+
+    *out = (struct spool_outcome){
+        .recipient = r->index, .state = SPOOL_RECIPIENT_WAITING, .counts = true};
+    switch ((enum delivery_notice)r->notice) {
+    case DELIVERY_NOTICE_NONE:
+        if (stage == STAGE_TOLD)
+            return false;
+        fill_by_status(d, t, r, true, out);
+        log_recipient(t, r, out->due_s);
+        return true;
+    case DELIVERY_NOTICE_FAILURE:
+    case DELIVERY_NOTICE_DELAY:
+        if (stage == STAGE_HOME)
+            return false;
+        fill_by_status(d, t, r, told, out);
+        log_recipient(t, r, out->due_s);
+        return true;
+    case DELIVERY_NOTICE_SUCCESS:
+        if (stage == STAGE_HOME && t->quiet)
+            return false;
+        fill_success(d, r, stage, told, out);
+        if (r->expanded ? told : stage == STAGE_HOME)
+            log_recipient(t, r, 0);
+        return true;
+    }
+    UNREACHABLE();
 }
 
 /* It waits for the site, and not for a time. */
@@ -185,7 +250,8 @@ static void park(struct delivery *d, const struct delivery_task *t,
     buf_finish(&reason);
 }
 
-void delivery_outcome_record(struct delivery *d, struct delivery_task *t, bool told)
+/* Reports on a part of the message: the entry may be gone behind it. */
+static void record(struct delivery *d, struct delivery_task *t, enum stage stage, unsigned told)
 {
     struct spool_outcome *outcomes = mem_calloc(t->recipient_count, sizeof(*outcomes));
     struct queue_entry *entry = t->entry;
@@ -194,7 +260,8 @@ void delivery_outcome_record(struct delivery *d, struct delivery_task *t, bool t
 
     for (uint32_t i = 0; i < t->recipient_count; i++) {
         struct delivery_recipient *r = &t->recipients[i];
-        fill_outcome(d, t, i, told, &outcomes[count]);
+        if (!fill_outcome(d, t, r, stage, told, &outcomes[count]))
+            continue;
         if (r->status == DELIVERY_POSTPONED) {
             /* The log need not know. */
             if (t->parked)
@@ -210,29 +277,43 @@ void delivery_outcome_record(struct delivery *d, struct delivery_task *t, bool t
         count++;
     }
     entry->noted |= t->parked && t->down;
-    spool_unpin(d->o.spool, entry->message, &t->ref);
     queue_settled(entry, outcomes, count);
     for (uint32_t i = 0; i < count; i++)
         buf_finish(&texts[i]);
     mem_free(texts);
     mem_free(outcomes);
+}
+
+static void outcome_end(struct delivery *d, struct delivery_task *t, enum stage stage,
+                        unsigned told)
+{
+    uint64_t id = t->id;
+
+    spool_unpin(d->o.spool, t->entry->message, &t->ref);
+    record(d, t, stage, told);
     delivery_terms_leave(d, t);
     delivery_task_free(t);
+    delivery_notice_check(d, id);
+}
+
+void delivery_outcome_record(struct delivery *d, struct delivery_task *t, unsigned told)
+{
+    outcome_end(d, t, STAGE_TOLD, told);
 }
 
 void delivery_outcome(struct delivery *d, struct delivery_task *t)
 {
-    bool failed = false;
-
     if (t->probe != NULL) {
         delivery_verify_home(d, t);
         return;
     }
-    expire(d, t);
-    for (uint32_t i = 0; i < t->recipient_count; i++)
-        failed |= t->recipients[i].status == DELIVERY_FAILED;
-    if (failed && delivery_bounce_wanted(t))
-        delivery_bounce(d, t);
-    else
-        delivery_outcome_record(d, t, true);
+    if (!t->quiet)
+        expire(d, t);
+    if (!delivery_notice_mark(d, t)) {
+        outcome_end(d, t, STAGE_HOME, DELIVERY_NOTICES_ALL);
+        return;
+    }
+    queue_part(t->entry);
+    record(d, t, STAGE_HOME, DELIVERY_NOTICES_ALL);
+    delivery_notice(d, t);
 }

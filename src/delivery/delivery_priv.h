@@ -4,7 +4,8 @@
  *   delivery_dispatch.c  origin: envelope -> routes -> tasks
  *   delivery_task.c      a task's memory, where it goes, how it ends
  *   delivery_outcome.c   origin: what became of each recipient -> spool, retry, log
- *   delivery_bounce.c    origin: the notification to the sender, before the outcome is recorded
+ *   delivery_notice.c    origin: who is told about it, before it is recorded
+ *   delivery_notice_rule.c, _letter.c  what is owed to whom; one notification
  *   delivery_verify.c    origin: call-outs
  *   delivery_maildir.c   origin: mailboxes
  *   delivery_mx.c        the domain's owner: MX lookup -> site (delivery_mx_question.c)
@@ -39,6 +40,7 @@ enum delivery_pace {
     DELIVERY_PROBES_MAX = 1000,  /* call-outs under way at a time */
     DELIVERY_CALLOUTS_MAX = 200, /* of them, waiting for one site */
     DELIVERY_LOOKUPS_MAX = 1000, /* MX questions under way at a time */
+    DELIVERY_UNTOLD_S = 60,      /* until a notice that could not be stored is tried again */
     DELIVERY_GENERATIONS = 8,    /* with transactions; connections of older ones are cut off */
 };
 
@@ -76,16 +78,20 @@ struct delivery {
     struct list dispatch_waiting; /* for a read slot */
     uint32_t dispatches_reading;
     struct slice *scratch; /* recipients of the envelope being routed */
+    struct spool_dsn *scratch_dsn;
     uint32_t scratch_count;
 
     struct list maildir_waiting; /* tasks */
     uint32_t maildirs_running;
     struct list maildir_jobs;           /* zeroed is empty, like the next two */
     struct maildir_sync *maildir_syncs; /* directories that are being synced */
-    struct list bounces;
-    struct list bounce_waiting; /* tasks */
-    uint32_t bounces_running;
-    bool bounces_starting;
+    struct hash_table rounds;           /* of messages whose recipients end one after the other */
+    struct list rounds_open;            /* all of them */
+    struct list notices;                /* all of them that are being made or wait */
+    struct list notices_waiting;        /* to be made */
+    uint32_t notices_running;
+    uint64_t notices_weight; /* recipients that those running are about */
+    bool notices_starting;
 
     struct list probes; /* all of them */
     uint32_t probes_out;
@@ -155,17 +161,52 @@ void delivery_task_unreachable(struct delivery *d, struct delivery_task *t, uint
 void delivery_dispatch_init(struct delivery *d);
 void delivery_dispatch_finish(struct delivery *d);
 void delivery_dispatch_next(struct delivery *d); /* a read slot is free */
-/* Takes a finished task; records what became of it. */
+/* Takes a finished task; tells who is to be told, and records what became of it. */
 void delivery_outcome(struct delivery *d, struct delivery_task *t);
-/* The rest of the above, once the sender has been told. `told` false: no bounce could be stored now;
- * failed recipients are tried again later. */
-void delivery_outcome_record(struct delivery *d, struct delivery_task *t, bool told);
+/* The rest of the above, once they have been told. `told` is a set of 1 << enum delivery_notice: of what is
+ * not in it the notice could not be stored now: such failures are tried again later, and the others told. */
+void delivery_outcome_record(struct delivery *d, struct delivery_task *t, unsigned told);
 /* What became of a recipient, for people: "550 5.1.1 No such user". */
 void delivery_outcome_text(const struct delivery_recipient *r, struct buf *out);
-/* Writes the notification about all FAILED recipients of t and calls delivery_outcome_record(). */
-void delivery_bounce(struct delivery *d, struct delivery_task *t);
-/* Whether somebody is to be told: not for the null sender, never for bounces. */
-bool delivery_bounce_wanted(const struct delivery_task *t);
+
+/* ---- notices ------------------------------------------------------------------------------ */
+
+enum delivery_notice {
+    DELIVERY_NOTICE_NONE,
+    DELIVERY_NOTICE_FAILURE,
+    DELIVERY_NOTICE_DELAY,
+    DELIVERY_NOTICE_SUCCESS, /* delivered, relayed or expanded */
+};
+enum { DELIVERY_NOTICES_ALL = 15 };
+
+/* What NOTIFY, or that there was none, asks for (RFC 3461 5.2) about a recipient with this outcome.
+ * `delay_due`: it has waited for long, and nobody has been told. */
+enum delivery_notice delivery_notice_asked(const struct delivery_recipient *r, bool delay_due);
+/* Whether the sender of a message that came then, if not told yet, is to be told now that it waits. */
+bool delivery_notice_delay_due(const struct delivery *d, const struct spool_message *m,
+                               uint32_t recipient, const struct conf_retry *retry);
+/* Who reads what is told about a message with this sender and these flags: nobody, the sender, or, as
+ * nobody is told about a notice, the postmaster if he wants to know. */
+enum delivery_reader {
+    DELIVERY_READER_NOBODY,
+    DELIVERY_READER_SENDER,
+    DELIVERY_READER_POSTMASTER,
+};
+enum delivery_reader delivery_notice_reader(const struct conf *conf, struct slice sender,
+                                            uint16_t flags);
+bool delivery_notice_copies(const struct conf *conf, const char *which); /* conf.notices.copies */
+/* Sets `notice` of each recipient. False: there is nothing to tell. */
+bool delivery_notice_mark(struct delivery *d, struct delivery_task *t);
+
+/* Takes a task some of whose recipients are marked. They are told of together with those of other tasks of
+ * the message that are still out, unless these take their time; then comes delivery_outcome_record(). */
+void delivery_notice(struct delivery *d, struct delivery_task *t);
+/* A task of this message, or its dispatch, has ended: those who waited for it may go on. */
+void delivery_notice_check(struct delivery *d, uint64_t id);
+void delivery_notice_stop(struct delivery *d); /* nobody waits for others any more */
+bool delivery_notice_idle(const struct delivery *d);
+void delivery_notice_init(struct delivery *d);
+void delivery_notice_finish(struct delivery *d);
 
 /* A task with a probe has come home. */
 void delivery_verify_home(struct delivery *d, struct delivery_task *t);
@@ -178,7 +219,7 @@ void delivery_maildir(struct delivery *d, struct delivery_task *t);
  * the spool. */
 void delivery_dispatch_discard(struct delivery *d);
 void delivery_maildir_discard(struct delivery *d);
-void delivery_bounce_discard(struct delivery *d);
+void delivery_notice_discard(struct delivery *d);
 void delivery_mx_discard(struct delivery *d);
 void delivery_verify_discard(struct delivery *d);
 void delivery_sites_discard(struct delivery *d);

@@ -1,71 +1,194 @@
-/* mail_dsn: the parts of a notification, in their order. */
+/* mail_dsn: the notification's own header, and its parts in their order. */
 #include "mail_dsn.h"
 
 #include "base_assert.h"
 #include "base_codec.h"
+#include "mail_dsn_priv.h"
 #include "mail_fold.h"
 
-enum { LINE_LEN_MAX = 998 };
+enum { MESSAGE_ID_MAX = 250, WORD_OCTETS = 42 };
 
-static void append_date(struct buf *out, const char *name, uint64_t unix_seconds)
-{
-    char date[DATE_TEXT_SIZE];
-
-    if (unix_seconds == 0)
-        return;
-    date_format(unix_seconds, date);
-    (void)buf_append_str(out, name);
-    (void)buf_append_str(out, ": ");
-    (void)buf_append_str(out, date);
-    (void)buf_append_str(out, "\r\n");
-}
-
-/* "Name: type; value" */
-static void append_typed(struct buf *out, const char *name, const char *type, struct slice value)
-{
-    struct mail_fold f;
-
-    mail_fold_begin(&f, out, name);
-    mail_fold_word(&f, slice_str(type), 0);
-    mail_fold_text(&f, value);
-    mail_fold_end(&f);
-}
-
-/* The id is ours, known to nobody before: no part of the original holds this line. */
+/* Nobody knew it when the message was written. */
 static void append_boundary(struct buf *out, const struct mail_dsn *d)
 {
-    (void)buf_append_str(out, "=_mailring_");
-    (void)mail_append_clean(out, d->id, MAIL_CLEAN_WORD);
+    (void)buf_append_str(out, "=_");
+    for (int i = 0; i < MAIL_DSN_RANDOM; i++)
+        (void)buf_printf(out, "%02x", d->random[i]);
 }
 
-static void begin_part(struct buf *out, const struct mail_dsn *d, const char *type)
+static void begin_part(struct buf *out, const struct mail_dsn *d, const char *type, bool eight_bit)
 {
     (void)buf_append_str(out, "\r\n--");
     append_boundary(out, d);
-    (void)buf_append_str(out, "\r\nContent-Type: ");
-    (void)buf_append_str(out, type);
+    (void)buf_printf(out, "\r\nContent-Type: %s\r\n", type);
+    if (eight_bit)
+        (void)buf_append_str(out, "Content-Transfer-Encoding: 8bit\r\n");
     (void)buf_append_str(out, "\r\n");
 }
 
-static bool any(const struct mail_dsn *d, enum mail_dsn_action action)
+/* ---- its header ----------------------------------------------------------------------------- */
+
+/* RFC 2047 2, 5: words of ASCII as they are, all else in pieces that no line is too long for. */
+static void append_encoded(struct mail_fold *f, struct slice text)
 {
-    for (size_t i = 0; i < d->rcpt_count; i++)
-        if (d->rcpts[i].action == action)
+    while (text.len > 0) {
+        size_t len = text.len < WORD_OCTETS ? text.len : WORD_OCTETS;
+
+        while (len < text.len && (text.data[len] & 0xc0) == 0x80)
+            len--; /* the text is UTF-8: this ends */
+        mail_fold_space(f, len * 4 / 3 + 16);
+        (void)buf_append_str(f->out, "=?utf-8?B?");
+        (void)base64_encode(slice_head(text, len), f->out);
+        (void)buf_append_str(f->out, "?=");
+        slice_advance(&text, len);
+    }
+}
+
+/* Expanded and cleaned; UTF-8. */
+static void header_text(const struct mail_dsn *d, struct slice template, struct buf *out)
+{
+    struct buf text;
+
+    buf_init(&text, 0);
+    mail_dsn_expand(d, template, &text);
+    (void)mail_append_clean(out, buf_slice(&text), MAIL_CLEAN_UTF8);
+    buf_finish(&text);
+}
+
+static void append_subject(struct buf *out, const struct mail_dsn *d)
+{
+    struct slice own = mail_dsn_own_template(d->kind)->subject;
+    struct mail_fold f;
+    struct buf text;
+
+    buf_init(&text, 0);
+    if (d->reader != MAIL_DSN_SENDER)
+        (void)buf_append_str(&text, "Postmaster copy: ");
+    header_text(d, d->template != NULL && d->template->subject.len > 0 ? d->template->subject : own,
+                &text);
+    mail_fold_begin(&f, out, "Subject");
+    if (mail_dsn_is_ascii(buf_slice(&text)))
+        mail_fold_text(&f, buf_slice(&text));
+    else
+        append_encoded(&f, buf_slice(&text));
+    mail_fold_end(&f);
+    buf_finish(&text);
+}
+
+static bool needs_quotes(struct slice phrase)
+{
+    for (size_t i = 0; i < phrase.len; i++) {
+        if (strchr("()<>[]:;@\\,.\"", phrase.data[i]) != NULL)
             return true;
+    }
     return false;
 }
 
-static void append_header(struct buf *out, const struct mail_dsn *d)
+/* A name before an address: as it is, quoted, or encoded. */
+static void append_phrase(struct mail_fold *f, struct slice phrase)
 {
-    bool failed = any(d, MAIL_DSN_FAILED);
+    if (phrase.len >= 2 && phrase.data[0] == '"' && phrase.data[phrase.len - 1] == '"') {
+        slice_advance(&phrase, 1);
+        phrase.len--;
+    }
+    if (!mail_dsn_is_ascii(phrase)) {
+        append_encoded(f, phrase);
+        return;
+    }
+    if (!needs_quotes(phrase)) {
+        mail_fold_text(f, phrase);
+        return;
+    }
+    mail_fold_space(f, phrase.len + 2);
+    (void)buf_append_byte(f->out, '"');
+    for (size_t i = 0; i < phrase.len; i++) {
+        if (phrase.data[i] == '"' || phrase.data[i] == '\\')
+            (void)buf_append_byte(f->out, '\\');
+        (void)buf_append_byte(f->out, phrase.data[i]);
+    }
+    (void)buf_append_byte(f->out, '"');
+}
 
-    append_date(out, "Date", d->date);
-    (void)buf_append_str(out, "From: Mail Delivery System <MAILER-DAEMON@");
-    (void)mail_append_clean(out, d->hostname, MAIL_CLEAN_WORD);
-    (void)buf_append_str(out, ">\r\nTo: <");
-    (void)mail_append_clean(out, d->sender, MAIL_CLEAN_TEXT);
-    (void)buf_append_str(out, failed ? ">\r\nSubject: Undelivered mail returned to sender\r\n"
-                                     : ">\r\nSubject: Delayed mail (still being retried)\r\n");
+static void append_from(struct buf *out, const struct mail_dsn *d)
+{
+    static const struct slice own = SLICE_INIT("Mail Delivery System <$postmaster>");
+    struct slice from, name;
+    struct mail_fold f;
+    struct buf text;
+    ptrdiff_t open;
+
+    buf_init(&text, 0);
+    if (d->template != NULL && d->template->from.len > 0)
+        header_text(d, d->template->from, &text);
+    else if (d->from.len > 0)
+        (void)mail_append_clean(&text, slice_head(d->from, 500), MAIL_CLEAN_UTF8);
+    else
+        header_text(d, own, &text);
+    from = buf_slice(&text);
+    open = slice_find(from, '<');
+    name = slice_trim(slice_head(from, open > 0 ? (size_t)open : 0));
+    mail_fold_begin(&f, out, "From");
+    if (name.len > 0)
+        append_phrase(&f, name);
+    else if (open < 0)
+        append_phrase(&f, SLICE_LITERAL("Mail Delivery System"));
+    slice_advance(&from, open > 0 ? (size_t)open : 0);
+    mail_fold_space(&f, from.len + 2);
+    (void)buf_append_str(out, open < 0 ? "<" : "");
+    (void)mail_append_clean(out, from, MAIL_CLEAN_TEXT);
+    (void)buf_append_str(out, open < 0 ? ">" : "");
+    mail_fold_end(&f);
+    buf_finish(&text);
+}
+
+/* msg-id without comments (RFC 5322 3.6.4): another form is not worth a reference. */
+static bool is_message_id(struct slice text)
+{
+    ptrdiff_t at = slice_find(text, '@');
+
+    if (text.len < 5 || text.len > MESSAGE_ID_MAX || text.data[0] != '<'
+        || text.data[text.len - 1] != '>' || at < 2 || (size_t)at >= text.len - 2)
+        return false;
+    for (size_t i = 1; i + 1 < text.len; i++) {
+        if (text.data[i] <= ' ' || text.data[i] >= 0x7f || text.data[i] == '<'
+            || text.data[i] == '>')
+            return false;
+    }
+    return true;
+}
+
+/* So that people see it beside what they wrote. */
+static void append_references(struct buf *out, const struct mail_dsn *d)
+{
+    struct buf id;
+
+    buf_init(&id, 0);
+    if (mail_dsn_field(d->headers, "Message-ID", &id)
+        && is_message_id(slice_trim(buf_slice(&id)))) {
+        struct slice text = slice_trim(buf_slice(&id));
+        (void)buf_printf(out, "In-Reply-To: %.*s\r\nReferences: %.*s\r\n", SLICE_ARG(text),
+                         SLICE_ARG(text));
+    }
+    buf_finish(&id);
+}
+
+bool mail_dsn_needs_utf8(const struct mail_dsn *d)
+{
+    return d->utf8 && !mail_dsn_is_ascii(d->to);
+}
+
+static void append_header(struct buf *out, const struct mail_dsn *d, bool eight_bit)
+{
+    char date[DATE_TEXT_SIZE];
+
+    date_format(d->date, date);
+    (void)buf_printf(out, "Date: %s\r\n", date);
+    append_from(out, d);
+    (void)buf_append_str(out, "To: <");
+    (void)mail_append_clean(out, slice_head(d->to, 900),
+                            d->utf8 ? MAIL_CLEAN_UTF8 : MAIL_CLEAN_TEXT);
+    (void)buf_append_str(out, ">\r\n");
+    append_subject(out, d);
     (void)buf_append_str(out, "Message-ID: <");
     (void)mail_append_clean(out, d->id, MAIL_CLEAN_WORD);
     /* A spool that is made anew begins with the same ids. */
@@ -73,160 +196,68 @@ static void append_header(struct buf *out, const struct mail_dsn *d)
     (void)buf_append_u64(out, d->date);
     (void)buf_append_byte(out, '@');
     (void)mail_append_clean(out, d->hostname, MAIL_CLEAN_WORD);
-    (void)buf_append_str(out, ">\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
-                              "Content-Type: multipart/report; report-type=delivery-status;\r\n"
+    (void)buf_append_str(out, ">\r\n");
+    append_references(out, d);
+    (void)buf_printf(out, "Auto-Submitted: %s\r\nMIME-Version: 1.0\r\n",
+                     d->reader == MAIL_DSN_SENDER ? "auto-replied" : "auto-generated");
+    (void)buf_append_str(out, "Content-Type: multipart/report; report-type=delivery-status;\r\n"
                               "\tboundary=\"");
     append_boundary(out, d);
     (void)buf_append_str(out, "\"\r\n");
-}
-
-/* The words for people: each recipient with what was said about it. */
-static void append_rcpts(struct buf *out, const struct mail_dsn *d, enum mail_dsn_action action)
-{
-    for (size_t i = 0; i < d->rcpt_count; i++) {
-        const struct mail_dsn_rcpt *r = &d->rcpts[i];
-        struct mail_fold f = {.out = out};
-
-        if (r->action != action)
-            continue;
-        (void)buf_append_str(out, "\r\n<");
-        (void)mail_append_clean(out, r->address, MAIL_CLEAN_TEXT);
-        (void)buf_append_str(out, ">");
-        if (r->diagnostic.len > 0) {
-            mail_fold_line(&f);
-            if (r->remote_mta.len > 0) {
-                mail_fold_text(&f, r->remote_mta);
-                mail_fold_text(&f, SLICE_LITERAL("said:"));
-            }
-            mail_fold_text(&f, r->diagnostic);
-        }
-        if (action == MAIL_DSN_DELAYED && r->retry_until != 0) {
-            char date[DATE_TEXT_SIZE];
-
-            date_format(r->retry_until, date);
-            mail_fold_line(&f);
-            mail_fold_text(&f, SLICE_LITERAL("Attempts go on until"));
-            mail_fold_text(&f, slice_str(date));
-        }
-        (void)buf_append_str(out, "\r\n");
-    }
-}
-
-static void append_words(struct buf *out, const struct mail_dsn *d)
-{
-    begin_part(out, d, "text/plain; charset=us-ascii");
-    (void)buf_append_str(out, "\r\nThis is the mail system at ");
-    (void)mail_append_clean(out, d->hostname, MAIL_CLEAN_WORD);
-    (void)buf_append_str(out, ".\r\n");
-    if (any(d, MAIL_DSN_FAILED)) {
-        (void)buf_append_str(out, "\r\nYour message could not be delivered to the recipients below."
-                                  "\r\nNo more attempts will be made.\r\n");
-        append_rcpts(out, d, MAIL_DSN_FAILED);
-    }
-    if (any(d, MAIL_DSN_DELAYED)) {
-        (void)buf_append_str(out,
-                             "\r\nYour message has not reached the recipients below yet. It is "
-                             "still\r\nbeing retried: you need not send it again.\r\n");
-        append_rcpts(out, d, MAIL_DSN_DELAYED);
-    }
-}
-
-static void append_status(struct buf *out, const struct mail_dsn_rcpt *r)
-{
-    bool failed = r->action == MAIL_DSN_FAILED;
-    uint16_t class = failed ? 5 : 4;
-    /* RFC 3464 2.3.6: the type tells how to read it. What is no SMTP reply is words of ours. */
-    bool reply = r->diagnostic.len >= 3 && r->diagnostic.data[0] >= '2'
-                 && r->diagnostic.data[0] <= '5' && r->diagnostic.data[1] >= '0'
-                 && r->diagnostic.data[1] <= '9';
-
-    append_typed(out, "\r\nFinal-Recipient", "rfc822;", r->address);
-    (void)buf_append_str(out, failed ? "Action: failed\r\n" : "Action: delayed\r\n");
-    if (r->enhanced[0] == 0)
-        (void)buf_printf(out, "Status: %u.0.0\r\n", class);
-    else
-        (void)buf_printf(out, "Status: %u.%u.%u\r\n", class, r->enhanced[1], r->enhanced[2]);
-    if (r->remote_mta.len > 0)
-        append_typed(out, "Remote-MTA", "dns;", r->remote_mta);
-    if (r->diagnostic.len > 0)
-        append_typed(out, "Diagnostic-Code", reply ? "smtp;" : "x-mailring;", r->diagnostic);
-    append_date(out, "Last-Attempt-Date", r->last_attempt);
-    if (!failed)
-        append_date(out, "Will-Retry-Until", r->retry_until);
-}
-
-/* RFC 3464 2.1: a group about the message, then one a recipient. */
-static void append_facts(struct buf *out, const struct mail_dsn *d)
-{
-    begin_part(out, d, "message/delivery-status");
-    (void)buf_append_str(out, "\r\n");
-    append_typed(out, "Reporting-MTA", "dns;", d->hostname);
-    if (d->about_id.len > 0) {
-        (void)buf_append_str(out, "X-Mailring-ID: ");
-        (void)mail_append_clean(out, d->about_id, MAIL_CLEAN_WORD);
-        (void)buf_append_str(out, "\r\n");
-    }
-    append_date(out, "Arrival-Date", d->arrival);
-    for (size_t i = 0; i < d->rcpt_count; i++)
-        append_status(out, &d->rcpts[i]);
-}
-
-static struct slice next_line(struct slice *rest)
-{
-    ptrdiff_t lf = slice_find(*rest, '\n');
-    struct slice line = slice_head(*rest, lf < 0 ? rest->len : (size_t)lf);
-
-    slice_advance(rest, line.len + (lf >= 0));
-    if (line.len > 0 && line.data[line.len - 1] == '\r')
-        line.len--;
-    return line;
-}
-
-bool mail_dsn_is_8bit(const struct mail_dsn *d)
-{
-    for (size_t i = 0; i < d->headers.len && i < MAIL_DSN_HEADERS_MAX; i++)
-        if (d->headers.data[i] >= 0x80)
-            return true;
-    return false;
-}
-
-/* RFC 6522 4. The lines as they are, but such that they are lines. */
-static void append_original(struct buf *out, const struct mail_dsn *d)
-{
-    struct slice rest = slice_head(d->headers, MAIL_DSN_HEADERS_MAX);
-    bool cut = rest.len < d->headers.len;
-
-    if (rest.len == 0)
-        return;
-    begin_part(out, d, "text/rfc822-headers");
-    if (mail_dsn_is_8bit(d))
+    if (eight_bit) /* RFC 2045 6.4: what a part is, the whole is */
         (void)buf_append_str(out, "Content-Transfer-Encoding: 8bit\r\n");
-    (void)buf_append_str(out, "\r\n");
-    while (rest.len > 0) {
-        struct slice line = next_line(&rest);
-
-        if (line.len == 0 || (cut && rest.len == 0))
-            break;
-        line = slice_head(line, LINE_LEN_MAX);
-        for (size_t i = 0; i < line.len; i++) {
-            uint8_t c = line.data[i];
-
-            (void)buf_append_byte(out, c == 0 || c == '\r' ? '?' : c);
-        }
-        (void)buf_append_str(out, "\r\n");
-    }
 }
 
-bool mail_dsn_compose(const struct mail_dsn *d, struct buf *out)
+/* ---- the parts ------------------------------------------------------------------------------ */
+
+static const char *original_type(const struct mail_dsn *d)
 {
-    ASSERT(d->rcpt_count > 0);
-    ASSERT(d->sender.len > 0); /* nobody is told about a notification: RFC 5321 6.1 */
-    append_header(out, d);
-    append_words(out, d);
-    append_facts(out, d);
-    append_original(out, d);
+    if (d->returned == MAIL_DSN_WHOLE)
+        return d->utf8 ? "message/global" : "message/rfc822";
+    return d->utf8 ? "message/global-headers" : "text/rfc822-headers";
+}
+
+bool mail_dsn_begin(const struct mail_dsn *d, struct buf *out)
+{
+    struct buf words;
+    bool ascii;
+
+    ASSERT(d->rcpt_count > 0 && d->rcpt_count <= MAIL_DSN_RCPTS_MAX);
+    ASSERT(d->to.len > 0); /* nobody is told about a notification: RFC 5321 6.1 */
+    buf_init(&words, 0);
+    mail_dsn_words(d, &words);
+    ascii = mail_dsn_is_ascii(buf_slice(&words));
+    append_header(out, d,
+                  d->utf8 || !ascii || (d->original_8bit && d->returned != MAIL_DSN_NOTHING));
+    begin_part(out, d, ascii ? "text/plain; charset=us-ascii" : "text/plain; charset=utf-8",
+               !ascii);
+    (void)buf_append_slice(out, buf_slice(&words));
+    buf_finish(&words);
+    begin_part(out, d, d->utf8 ? "message/global-delivery-status" : "message/delivery-status",
+               d->utf8);
+    mail_dsn_status(d, out);
+    if (d->returned != MAIL_DSN_NOTHING)
+        begin_part(out, d, original_type(d), d->original_8bit);
+    return !out->overflow;
+}
+
+bool mail_dsn_end(const struct mail_dsn *d, struct mail_dsn_original *o, struct buf *out)
+{
+    if (o->column > 0 || o->cr)
+        (void)buf_append_str(out, "\r\n");
     (void)buf_append_str(out, "\r\n--");
     append_boundary(out, d);
     (void)buf_append_str(out, "--\r\n");
     return !out->overflow;
+}
+
+bool mail_dsn_compose(const struct mail_dsn *d, struct buf *out)
+{
+    struct mail_dsn_original o;
+    struct slice message = d->headers;
+
+    mail_dsn_original_init(&o, d);
+    (void)mail_dsn_begin(d, out);
+    (void)mail_dsn_original(&o, &message, message.len, out);
+    return mail_dsn_end(d, &o, out);
 }

@@ -14,6 +14,8 @@ enum mail_clean {
     MAIL_CLEAN_TEXT = 0,         /* only those and 8-bit */
     MAIL_CLEAN_WORD = 1 << 0,    /* blanks and what ends a word in a Received field, too */
     MAIL_CLEAN_COMMENT = 1 << 1, /* parentheses and backslash, too */
+    MAIL_CLEAN_UTF8 = 1 << 2, /* 8-bit stays if it is UTF-8, but for what ends lines or turns text
+                                    around where it is shown */
 };
 bool mail_append_clean(struct buf *out, struct slice text, unsigned clean);
 
@@ -21,6 +23,7 @@ bool mail_append_clean(struct buf *out, struct slice text, unsigned clean);
 struct mail_fold {
     struct buf *out;
     size_t line_start; /* unread bytes of `out` before the line */
+    unsigned clean;    /* of mail_fold_text() */
 };
 
 /* Appends "Name:" */

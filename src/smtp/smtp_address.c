@@ -150,34 +150,6 @@ enum smtp_domain_kind smtp_literal_kind(struct slice text)
     return is_general(text) ? SMTP_DOMAIN_GENERAL : SMTP_DOMAIN_NONE;
 }
 
-/* Well-formed UTF-8 (RFC 3629): shortest form, no surrogates. */
-static bool is_utf8(struct slice s)
-{
-    for (size_t i = 0; i < s.len;) {
-        uint8_t c = s.data[i++];
-        uint8_t low = 0x80, high = 0xbf;
-        int more;
-
-        if (c < 0x80)
-            continue;
-        if (c < 0xc2 || c > 0xf4)
-            return false;
-        more = c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
-        if (c == 0xe0)
-            low = 0xa0;
-        else if (c == 0xf0)
-            low = 0x90;
-        else if (c == 0xed)
-            high = 0x9f;
-        else if (c == 0xf4)
-            high = 0x8f;
-        for (; more > 0; more--, low = 0x80, high = 0xbf)
-            if (i == s.len || s.data[i] < low || s.data[i++] > high)
-                return false;
-    }
-    return true;
-}
-
 /* What a well-formed mailbox still has to satisfy. */
 static enum smtp_address_result check_limits(const struct cursor *c, unsigned flags,
                                              const struct smtp_address *a)
@@ -187,7 +159,7 @@ static enum smtp_address_result check_limits(const struct cursor *c, unsigned fl
         return SMTP_ADDRESS_TOO_LONG;
     if (!c->eight_bit)
         return SMTP_ADDRESS_OK;
-    if (!is_utf8(a->text))
+    if (!utf8_is_valid(a->text))
         return SMTP_ADDRESS_SYNTAX;
     return flags & SMTP_PATH_UTF8 ? SMTP_ADDRESS_OK : SMTP_ADDRESS_UTF8;
 }
@@ -289,5 +261,5 @@ bool smtp_domain_valid(struct slice text, unsigned flags)
 
     if (!take_domain(&c) || c.at != c.end || text.len > SMTP_DOMAIN_MAX)
         return false;
-    return !c.eight_bit || (flags & SMTP_PATH_UTF8 && is_utf8(text));
+    return !c.eight_bit || (flags & SMTP_PATH_UTF8 && utf8_is_valid(text));
 }

@@ -79,7 +79,8 @@ struct rcpt {
     /* What the next hops have done. */
     uint32_t taken;      /* answered 250, or lost the answer on its way */
     uint32_t refused;    /* 5yz, or something that may be read as such */
-    uint32_t bounced;    /* notifications that name it */
+    uint32_t bounced;    /* notifications that name it, but for: */
+    uint32_t warned;     /* that it takes its time */
     uint32_t excuses;    /* for taking it once more: answers that did not get back */
     uint64_t taken_ms;   /* the last time */
     uint64_t bounced_ms; /* the first time */

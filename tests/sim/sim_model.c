@@ -192,6 +192,23 @@ static struct rcpt *next_named(struct world *w, const struct message *about, str
     return NULL;
 }
 
+/* Behind its Final-Recipient: the sender is only told that it takes its time. */
+static bool is_delayed(struct slice text)
+{
+    return slice_starts_nocase(take_line(&text), SLICE_LITERAL("Action: delayed"));
+}
+
+/* Once is enough, though a crash may repeat it. */
+static void take_warning(struct world *w, const struct message *about, struct rcpt *r)
+{
+    r->warned++;
+    WORLD_CHECK(w, about->null_sender == false, "a warning about null sender's message %u",
+                about->number);
+    if (w->plan.weather.conn_reset == 0 && !w->cut && w->crash_count == 0
+        && w->options.fail_op == 0 && w->plan.weather.write_error == 0)
+        WORLD_CHECK(w, r->warned <= 1 + r->excuses, "%u warnings about %s", r->warned, r->address);
+}
+
 static void take_notification(struct world *w, struct slice address, struct slice text)
 {
     struct message *about = model_sender(&w->model, address);
@@ -201,7 +218,9 @@ static void take_notification(struct world *w, struct slice address, struct slic
     WORLD_CHECK(w, about != NULL, "P4: a notification to %.*s", SLICE_ARG(address));
     for (; (r = next_named(w, about, &text)) != NULL; named++) {
         check_sent(w, about, r);
-        if (r->bounced++ == 0)
+        if (is_delayed(text))
+            take_warning(w, about, r);
+        else if (r->bounced++ == 0)
             r->bounced_ms = world_now_ms(w);
     }
     WORLD_CHECK(w, named > 0, "a notification to %s names nobody", about->sender);
