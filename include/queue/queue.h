@@ -193,6 +193,10 @@ const char *queue_standing_name(
     enum queue_standing standing); /* "waiting", "ready", "active", ... */
 /* Parts of the above. */
 struct slice queue_entry_reason(const struct queue_entry *e);
+/* For the spool, which keeps it: what an earlier run knew of a message that was accepted a moment ago, and
+ * what is known now. */
+void queue_reasoned(struct queue *q, struct spool_message *m, struct slice text);
+struct slice queue_message_reason(const struct spool_message *m);
 uint32_t queue_entry_due_s(const struct queue_entry *e);
 
 #endif

@@ -124,9 +124,15 @@ struct spool_options {
     uint32_t batch_slots, batch_slot_len; /* 32 of 512 KiB: records being committed, and hot ones */
     uint32_t extent_slots, extent_slot_len; /* 64 of 256 KiB: large bodies on their way out */
     uint64_t writer_memory_max;             /* of bodies not yet committed; 0: 64 MiB */
-    /* Called for each message that still has work, once, before spool_open() returns. Set m->owner
-     * here. */
+    /* Called for each message that still has work, once, before spool_open() returns, about in the order
+     * of arrival. Set m->owner here. */
     void (*recovered)(void *context, struct spool_message *m);
+    /* Called right after that if it is known why the message waits: the last text of an outcome that left
+     * a recipient waiting. */
+    void (*reasoned)(void *context, struct spool_message *m, struct slice text);
+    /* Asked for when a checkpoint is written: why the message waits, cut to 512 bytes; empty: not known.
+     * Good until the caller's next step. Without it only texts behind the last checkpoint survive. */
+    struct slice (*reason)(void *context, const struct spool_message *m);
     /* Records were made stable, in log order: a hint that a batch of `done` calls is over. */
     void (*committed)(void *context);
     void *context;

@@ -169,6 +169,19 @@ struct slice queue_entry_reason(const struct queue_entry *e)
     return e->reason != NULL ? slice_of(e->reason->text, e->reason->len) : SLICE_NULL;
 }
 
+void queue_reasoned(struct queue *q, struct spool_message *m, struct slice text)
+{
+    struct queue_entry *e = m->owner;
+
+    ASSERT(e != NULL && e->queue == q);
+    queue_entry_reason_set(e, text);
+}
+
+struct slice queue_message_reason(const struct spool_message *m)
+{
+    return m->owner != NULL ? queue_entry_reason(m->owner) : SLICE_NULL;
+}
+
 /* All that is left of it. */
 static bool all_held(const struct spool_message *m)
 {

@@ -25,6 +25,8 @@ struct queue_reason *queue_reason_get(struct hash_table *reasons, struct slice t
         r->users++;
         return r;
     }
+    if (reasons->count >= QUEUE_REASONS_MAX)
+        return NULL;
     r = mem_zalloc(sizeof(*r) + text.len);
     r->users = 1;
     r->len = (uint32_t)text.len;

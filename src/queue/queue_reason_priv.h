@@ -14,7 +14,11 @@ struct queue_reason {
     uint8_t text[];
 };
 
-/* The one with this text, with one more user; NULL for an empty text. */
+/* Different texts that are kept. Sites that say something else to each message must not fill the memory:
+ * beyond, why a message waits is not known. */
+enum { QUEUE_REASONS_MAX = 65536 };
+
+/* The one with this text, with one more user; NULL for an empty text, or when there are too many. */
 struct queue_reason *queue_reason_get(struct hash_table *reasons, struct slice text);
 void queue_reason_put(struct hash_table *reasons, struct queue_reason *reason); /* NULL is fine */
 

@@ -112,6 +112,19 @@ static void recovered(void *context, struct spool_message *m)
     (void)queue_accept(&s->queue, m);
 }
 
+static void reasoned(void *context, struct spool_message *m, struct slice text)
+{
+    struct shard *s = context;
+
+    queue_reasoned(&s->queue, m, text);
+}
+
+static struct slice reason(void *context, const struct spool_message *m)
+{
+    (void)context;
+    return queue_message_reason(m);
+}
+
 static bool open_spool(struct shard *s, struct spool_recovery *out_recovery, struct buf *out_error)
 {
     struct spool_options options = {
@@ -122,6 +135,8 @@ static bool open_spool(struct shard *s, struct spool_recovery *out_recovery, str
         .bytes_max = s->conf->limits.queue / s->group->count,
         .process_id = s->group->process_id,
         .recovered = recovered,
+        .reasoned = reasoned,
+        .reason = reason,
         .context = s,
     };
     const struct spool_options *staging = s->o.staging;

@@ -33,6 +33,7 @@ struct spool *spool_create(struct io *io, const struct spool_options *options, b
     list_init(&s->waiting);
     list_init(&s->finished);
     spool_index_init(&s->messages);
+    hash_table_init(&s->texts);
     for (int i = 0; i < SPOOL_POOLS; i++)
         pool_init(&s->message_pools[i], "spool messages",
                   sizeof(struct spool_message) + pool_room[i] * sizeof(struct spool_recipient), 0);
@@ -69,6 +70,7 @@ void spool_destroy(struct spool *s, bool crashed)
 {
     spool_writers_forget(s);
     free_messages(s);
+    spool_texts_finish(s);
     LIST_EACH_SAFE(&s->logs, node)
     spool_log_close(container_of(node, struct spool_log, node), crashed);
     if (s->staging.slots)
@@ -197,12 +199,21 @@ static bool open_logs(struct spool *s, struct spool_recovery *out, struct buf *o
     return error == 0;
 }
 
-static bool call_recovered(struct spool_message *m, void *context)
+/* Segment by segment: about in the order of arrival, and in memory as it was filled. */
+static void hand_over(struct spool *s)
 {
-    struct spool *s = context;
+    LIST_EACH(&s->logs, log_node)
+    {
+        struct spool_log *log = container_of(log_node, struct spool_log, node);
 
-    s->options.recovered(s->options.context, m);
-    return true;
+        LIST_EACH(&log->segments, seg_node)
+        {
+            struct spool_segment *seg = container_of(seg_node, struct spool_segment, node);
+
+            LIST_EACH(&seg->messages, node)
+            spool_text_hand_over(s, container_of(node, struct spool_message, in_segment));
+        }
+    }
 }
 
 static void log_recovery(const struct spool *s, const struct spool_recovery *rec)
@@ -236,8 +247,7 @@ struct spool *spool_open(struct io *io, const struct spool_options *options,
     }
     recovery.duration_ms = (io_now_ns(io) - begin_ns) / 1000000;
     log_recovery(s, &recovery);
-    if (options->recovered)
-        spool_each(s, call_recovered, s);
+    hand_over(s);
     if (out_recovery)
         *out_recovery = recovery;
     return s;

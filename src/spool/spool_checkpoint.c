@@ -11,11 +11,19 @@
 
 enum { PART_MESSAGES = 512, PART_BYTES = 48 << 10 }; /* of a pass */
 
+/* Texts are counted when they come, each as often; the next checkpoint knows better. */
+uint64_t spool_checkpoint_bytes(const struct spool_log *log)
+{
+    uint64_t most = (uint64_t)log->live_messages * (SPOOL_PART_TEXT + SPOOL_OUTCOME_TEXT_MAX);
+
+    return log->state_bytes + (log->text_bytes < most ? log->text_bytes : most);
+}
+
 static bool due_by_size(const struct spool_log *log)
 {
     uint64_t least = log->spool->options.checkpoint_bytes ? log->spool->options.checkpoint_bytes
                                                           : log->segment_size;
-    uint64_t state = 4 * log->state_bytes;
+    uint64_t state = 4 * spool_checkpoint_bytes(log);
 
     return log->since_checkpoint >= (least > state ? least : state);
 }
@@ -85,6 +93,8 @@ static void begin(struct spool_log *log)
 
         list_splice_back(&seg->messages, &seg->checkpointed);
     }
+    c->text_bytes = 0;
+    c->text_bytes_before = log->text_bytes;
     c->state = CHECKPOINT_BEGUN;
     c->wanted = false;
     log->since_checkpoint = 0;
@@ -110,9 +120,17 @@ static void mark_done(struct spool_message *m)
     list_push_back(&m->segment->checkpointed, &m->in_segment);
 }
 
-static uint8_t *put_entry(const struct spool_message *m, uint8_t *at)
+static struct slice reason_of(const struct spool *s, const struct spool_message *m)
 {
-    at = spool_part_entry_encode(m, m->segment->number, 0, at);
+    const struct spool_options *o = &s->options;
+
+    return o->reason ? slice_head(o->reason(o->context, m), SPOOL_OUTCOME_TEXT_MAX) : SLICE_NULL;
+}
+
+/* `text`: its number. */
+static uint8_t *put_entry(const struct spool_message *m, uint32_t text, uint8_t *at)
+{
+    at = spool_part_entry_encode(m, m->segment->number, text, at);
     for (uint32_t i = 0; i < m->extent_count; i++, at += SPOOL_EXTENT_ENTRY) {
         const struct spool_extent *e = &m->extents[i];
 
@@ -121,21 +139,51 @@ static uint8_t *put_entry(const struct spool_message *m, uint8_t *at)
     return at;
 }
 
+/* One message's entry, with its text if that fits or is known in this part. Answers the end, or NULL if
+ * there is no room. */
+static uint8_t *fill_entry(struct spool_log *log, struct spool_part_writer *texts,
+                           const struct spool_message *m, uint8_t *at, size_t room, bool alone)
+{
+    struct slice text = reason_of(log->spool, m);
+    size_t len = spool_part_entry_len(m->recipient_count, m->extent_count);
+    bool is_new;
+    uint32_t number = spool_part_writer_text(texts, text, &is_new);
+
+    if (len + (is_new ? SPOOL_PART_TEXT + text.len : 0) > room) {
+        if (!alone || len > room)
+            return NULL;
+        number = 0; /* so many recipients: rather them than words */
+        is_new = false;
+    }
+    at = put_entry(m, number, at);
+    if (is_new) {
+        spool_part_writer_add(texts, text);
+        put_le16(at, (uint16_t)text.len);
+        memcpy(at + SPOOL_PART_TEXT, text.data, text.len);
+        at += SPOOL_PART_TEXT + text.len;
+        log->check.text_bytes += SPOOL_PART_TEXT + text.len;
+    }
+    return at;
+}
+
 /* Fills `record` up to `room`; answers its length. */
 static uint32_t fill_part(struct spool_log *log, uint8_t *record, uint32_t room)
 {
     uint8_t *at = record + SPOOL_RECORD_HEADER_LEN;
+    struct spool_part_writer texts;
     struct spool_message *m;
     uint32_t count = 0;
 
+    _Static_assert((int)PART_MESSAGES <= (int)SPOOL_PART_TEXTS_MAX, "each may have its own text");
+    spool_part_writer_init(&texts);
     while (count < PART_MESSAGES && (m = next_message(log)) != NULL) {
-        size_t len = spool_part_entry_len(m->recipient_count, m->extent_count);
-
         /* A copy that compaction made since BEGIN stands in the log itself, and says where. */
         if (!(m->spool_state & (SPOOL_M_APPENDED | SPOOL_M_DEAD))) {
-            if (len > room - (size_t)(at - record))
+            uint8_t *end = fill_entry(log, &texts, m, at, room - (size_t)(at - record), count == 0);
+
+            if (!end)
                 break;
-            at = put_entry(m, at);
+            at = end;
             count++;
         }
         mark_done(m);
@@ -157,7 +205,8 @@ static void append_part(struct spool_log *log)
         /* One message with very many recipients may need more than a part usually has. */
         size_t least =
             SPOOL_RECORD_HEADER_LEN + spool_part_entry_len(m->recipient_count, m->extent_count);
-        room = room < least ? least : room;
+        size_t with_text = least + SPOOL_PART_TEXT + SPOOL_OUTCOME_TEXT_MAX;
+        room = room < with_text ? with_text : room;
         room = room > s->record_max ? s->record_max : room;
         ASSERT(least <= room);
         uint8_t *record = spool_batch_reserve(log, (uint32_t)room);
@@ -206,6 +255,7 @@ void spool_checkpoint_stable(struct spool_pending *p, struct spool_batch *b)
     }
     ASSERT(c->state == CHECKPOINT_ENDED);
     c->state = CHECKPOINT_NONE;
+    log->text_bytes = log->text_bytes - c->text_bytes_before + c->text_bytes;
     /* The next batch header says so, and when that is stable old segments may go. */
     log->checkpoint = c->begin;
     log->spool->counters.checkpoints++;

@@ -70,7 +70,8 @@ bool spool_compact_affordable(const struct spool_log *log, uint64_t bytes)
 
     /* With the reserve alone, not so much that outcomes have to turn to it. */
     return spool_free_segments(log) > spool_reserve(log)
-           || bytes + log->queued_bytes + log->state_bytes + log->active->size / 4 <= left;
+           || bytes + log->queued_bytes + spool_checkpoint_bytes(log) + log->active->size / 4
+                  <= left;
 }
 
 static struct spool_message *next_of(struct list *l)

@@ -16,7 +16,7 @@ uint32_t spool_reserve(const struct spool_log *log)
 {
     uint64_t usable = log->segment_size - SPOOL_BLOCK;
 
-    return 2 + (uint32_t)((2 * log->state_bytes) / usable);
+    return 2 + (uint32_t)((2 * spool_checkpoint_bytes(log)) / usable);
 }
 
 uint32_t spool_files_target(const struct spool_log *log)

@@ -237,6 +237,7 @@ void spool_outcomes(struct spool *s, struct spool_message *m, const struct spool
         struct place place = place_get(log, len);
         outcome_encode(m, outcomes + from, to - from, len, place.record);
         ticket = place_fill(log, &place, len);
+        log->text_bytes += len;
         from = to;
     }
     s->counters.outcomes += count;

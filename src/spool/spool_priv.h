@@ -8,7 +8,7 @@
  *   spool_batch, spool_stable        records gather and are written; acknowledging, failed syncs
  *   spool_writer, _body, _commit     bodies in, messages out
  *   spool_message, spool_index       messages in memory, outcomes
- *   spool_checkpoint
+ *   spool_checkpoint, spool_texts
  *   spool_compact, spool_move        which segment is emptied; one message moves
  *   spool_scan                       reads a segment whatever is in it
  *   spool_recover, spool_replay      from segments to messages
@@ -19,6 +19,7 @@
 #define SPOOL_PRIV_H
 
 #include "base_assert.h"
+#include "base_hash.h"
 #include "base_log.h"
 #include "base_mem.h"
 #include "base_pool.h"
@@ -216,7 +217,8 @@ struct spool_checkpoint {
     uint64_t number;
     uint32_t parts;
     uint64_t entries;
-    struct spool_position begin; /* of the running one */
+    uint64_t text_bytes, text_bytes_before; /* in it; the log's when it began */
+    struct spool_position begin;            /* of the running one */
 };
 
 enum spool_move_state {
@@ -313,7 +315,8 @@ struct spool_log {
 
     uint64_t live_bytes; /* of messages and extents */
     uint32_t live_messages;
-    uint64_t state_bytes; /* of a checkpoint of all */
+    uint64_t state_bytes; /* of a checkpoint of all, without texts */
+    uint64_t text_bytes;  /* of its texts: in the last one, and what came since */
     uint64_t since_checkpoint;
     struct spool_position checkpoint;         /* the last complete one */
     struct spool_position checkpoint_durable; /* ... that a stable batch names */
@@ -330,6 +333,7 @@ struct spool {
     uint32_t batch_max, record_max, extent_body_max;
     uint32_t inline_max; /* of a body that is not split: it can always become an extent still */
     struct spool_index messages;
+    struct hash_table texts; /* recovery */
     struct pool message_pools[SPOOL_POOLS];
     struct pool batch_pool, pending_pool;
     struct list writers;  /* with memory, least recently used first */
@@ -434,7 +438,26 @@ void spool_message_unpin(struct spool *s, struct spool_message *m);
 void spool_message_cool(struct spool_message *m); /* its slot will be reused */
 void spool_outcomes_step(struct spool_log *log);  /* deferred ones */
 
+/* ---- spool_texts ---- */
+/* While replaying: the message's text, in place of an older one; empty: none. */
+void spool_text_set(struct spool *s, struct spool_message *m, struct slice text);
+/* It has an owner from now on. */
+void spool_text_hand_over(struct spool *s, struct spool_message *m);
+void spool_texts_finish(struct spool *s);
+
+/* The texts of a part that is being written. */
+struct spool_part_writer {
+    struct spool_part_texts texts;
+    uint16_t slots[2 * SPOOL_PART_TEXTS_MAX]; /* number of the text with that hash; 0: none */
+};
+void spool_part_writer_init(struct spool_part_writer *w);
+/* Its number, 0 for none; if it is new it has to be added when its entry is. */
+uint32_t spool_part_writer_text(struct spool_part_writer *w, struct slice text, bool *out_new);
+void spool_part_writer_add(struct spool_part_writer *w, struct slice text);
+
 /* ---- spool_checkpoint ---- */
+/* What a checkpoint of all would take. */
+uint64_t spool_checkpoint_bytes(const struct spool_log *log);
 void spool_checkpoint_step(struct spool_log *log);
 void spool_checkpoint_rotated(struct spool_log *log);
 void spool_checkpoint_stable(struct spool_pending *p, struct spool_batch *b);

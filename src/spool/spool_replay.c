@@ -5,6 +5,7 @@
 
 void spool_replay_drop(struct recover *r, struct spool_message *m)
 {
+    spool_text_set(r->s, m, SLICE_NULL);
     spool_index_remove(&r->s->messages, m);
     r->s->counters.messages--;
     spool_message_free(r->s, m);
@@ -134,6 +135,8 @@ static void on_part(struct recover *r, const struct spool_record *rec)
         m->sender_hash = e.sender_hash;
         m->sender_domain_hash = e.sender_domain_hash;
         m->domain_hash = e.domain_hash;
+        spool_text_set(r->s, m, e.text);
+        r->log->text_bytes += e.text.len; /* more than it took */
         if (!e.hashed)
             m->spool_state |= SPOOL_M_UNHASHED;
         if (!seg || e.offset > seg->size || e.record_len > seg->size - e.offset
@@ -165,7 +168,11 @@ static void on_outcome(struct recover *r, const struct spool_record *rec)
         to->flags = e.flags;
         to->attempts = e.attempts;
         to->due_s = e.due_s;
+        /* What an operator changed has no text and leaves the last words. */
+        if (e.state == SPOOL_RECIPIENT_WAITING && e.text.len > 0)
+            spool_text_set(r->s, m, e.text);
     }
+    r->log->text_bytes += rec->len;
     m->recipients_left = count_left(m);
     if (m->recipients_left == 0)
         spool_replay_drop(r, m);
@@ -212,6 +219,7 @@ static void on_begin(struct recover *r, const struct spool_record *rec)
     r->check_number = rec->id;
     r->check_parts = 0;
     r->check_entries = 0;
+    r->log->text_bytes = 0;
     spool_each(r->s, unmark, r);
 }
 

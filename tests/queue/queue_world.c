@@ -44,6 +44,19 @@ void queue_world_init(struct queue_world *w)
     w->machine = sim_machine_create(w->sim, "10.0.0.1");
 }
 
+static void on_reasoned(void *context, struct spool_message *m, struct slice text)
+{
+    struct queue_world *w = context;
+
+    queue_reasoned(&w->queue, m, text);
+}
+
+static struct slice on_reason(void *context, const struct spool_message *m)
+{
+    (void)context;
+    return queue_message_reason(m);
+}
+
 void queue_world_open(struct queue_world *w, uint32_t out_max)
 {
     struct spool_options options = {.path = "/spool",
@@ -54,6 +67,8 @@ void queue_world_open(struct queue_world *w, uint32_t out_max)
                                     .extent_slots = 4,
                                     .extent_slot_len = 32 << 10,
                                     .recovered = on_recovered,
+                                    .reasoned = on_reasoned,
+                                    .reason = on_reason,
                                     .context = w};
     struct buf error = {0};
 

@@ -110,6 +110,7 @@ END_TEST
 START_TEST(what_is_queued_is_queued_after_a_restart)
 {
     struct queue_entry *e;
+    uint64_t id;
     uint32_t due_s;
 
     (void)queue_world_message(&w, 1);
@@ -117,11 +118,14 @@ START_TEST(what_is_queued_is_queued_after_a_restart)
     e = queue_world_take(&w);
     queue_world_defer(&w, e, "451 later");
     due_s = queue_entry_due_s(e);
+    id = e->message->id;
     (void)queue_world_message(&w, 2);
     queue_world_stop(&w);
 
     queue_world_open(&w, 0);
     ck_assert_uint_eq(w.recovered, 2);
+    ck_assert(
+        slice_equal(queue_message_reason(spool_find(w.spool, id)), SLICE_LITERAL("451 later")));
     queue_world_run_ms(&w, 10);
     e = queue_world_take(&w); /* the new one; the other waits as long as it would have */
     ck_assert_uint_eq(e->message->recipient_count, 2);
