@@ -33,12 +33,23 @@ enum delivery_status {
     DELIVERY_POSTPONED, /* not tried (the site has enough waiting): in `postpone_ms` again */
 };
 
+/* How far a failure goes: docs/replies.md. What is not the recipient's or the message's own is no attempt that
+ * counts against them. */
+enum delivery_scope {
+    DELIVERY_SCOPE_RECIPIENT,
+    DELIVERY_SCOPE_MESSAGE,
+    DELIVERY_SCOPE_CONNECTION, /* the session ended, or could not be what it was to be */
+    DELIVERY_SCOPE_SITE,       /* there was none */
+};
+
 enum { DELIVERY_TEXT_MAX = 512 };
 
 struct delivery_recipient {
     uint32_t index; /* in the message */
     struct slice address;
     uint8_t status;       /* enum delivery_status */
+    uint8_t scope;        /* enum delivery_scope: of DEFERRED and FAILED */
+    bool turned_away;     /* DEFERRED since one transaction has room for so many only */
     uint16_t code;        /* of the reply that decided; 0: none */
     uint16_t enhanced[3]; /* class 0: none */
     struct slice text;    /* the remote's words, or ours; owned by the task */

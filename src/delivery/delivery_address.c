@@ -22,7 +22,8 @@ void delivery_reason_set(struct delivery_reason *r, unsigned subject, unsigned d
 {
     va_list args;
 
-    *r = (struct delivery_reason){.enhanced = {4, (uint16_t)subject, (uint16_t)detail}};
+    *r = (struct delivery_reason){.enhanced = {4, (uint16_t)subject, (uint16_t)detail},
+                                  .scope = DELIVERY_SCOPE_SITE};
     va_start(args, format);
     (void)vsnprintf(r->text, sizeof(r->text), format, args); /* cut where it is too long */
     va_end(args);

@@ -125,15 +125,43 @@ void delivery_outcome_text(const struct delivery_recipient *r, struct buf *out)
 /* A task that is home is recorded at once, but for those of whom somebody is to be told first. */
 enum stage { STAGE_HOME, STAGE_TOLD };
 
+uint32_t delivery_outcome_step(const struct conf_retry *retry, uint32_t age_s)
+{
+    uint64_t sum_ms = 0;
+    uint32_t step = 1;
+
+    while (step < retry->intervals.count) {
+        sum_ms += retry->intervals.items[step - 1];
+        if ((uint64_t)age_s * 1000 < sum_ms)
+            break;
+        step++;
+    }
+    return step;
+}
+
+/* When a recipient is tried again that an attempt has not delivered to. */
+static uint32_t next_due_s(struct delivery *d, const struct delivery_task *t,
+                           const struct delivery_recipient *r, bool counts)
+{
+    const struct spool_message *m = t->entry->message;
+    const struct conf_retry *retry = delivery_task_retry(t);
+    uint32_t step = m->recipients[r->index].attempts, now_s = queue_now_s(d->o.queue);
+
+    if (counts || step == 0)
+        step++;
+    if (!counts && !t->untried) {
+        uint32_t by_age =
+            delivery_outcome_step(retry, now_s > m->arrived_s ? now_s - m->arrived_s : 0);
+        step = by_age > step ? by_age : step;
+    }
+    return queue_next_due_s(d->o.queue, m, retry, step);
+}
+
 static void fill_deferred(struct delivery *d, const struct delivery_task *t,
                           const struct delivery_recipient *r, struct spool_outcome *out)
 {
-    const struct spool_message *m = t->entry->message;
-    uint32_t before = m->recipients[r->index].attempts;
-    uint32_t attempts = t->untried && before > 0 ? before : before + 1;
-
-    out->counts = !t->untried;
-    out->due_s = queue_next_due_s(d->o.queue, m, delivery_task_retry(t), attempts);
+    out->counts = !t->untried && r->scope < DELIVERY_SCOPE_CONNECTION;
+    out->due_s = next_due_s(d, t, r, out->counts);
     d->counters.deferred++;
 }
 

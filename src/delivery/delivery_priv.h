@@ -137,6 +137,9 @@ void delivery_task_set(struct delivery_task *t, uint32_t i, enum delivery_status
                        uint16_t code, const uint16_t *enhanced, struct slice text);
 void delivery_task_set_all(struct delivery_task *t, enum delivery_status status, uint16_t code,
                            const uint16_t *enhanced, struct slice text);
+/* All that are pending, with the scope. */
+void delivery_task_set_because(struct delivery_task *t, enum delivery_status status,
+                               const struct delivery_reason *why);
 
 /* The patience that its route has. */
 const struct conf_retry *delivery_task_retry(const struct delivery_task *t);
@@ -168,6 +171,9 @@ void delivery_outcome(struct delivery *d, struct delivery_task *t);
 void delivery_outcome_record(struct delivery *d, struct delivery_task *t, unsigned told);
 /* What became of a recipient, for people: "550 5.1.1 No such user". */
 void delivery_outcome_text(const struct delivery_recipient *r, struct buf *out);
+/* The step of the schedule that an age has come to: for who was not even asked about. When he is, it begins with
+ * the first. */
+uint32_t delivery_outcome_step(const struct conf_retry *retry, uint32_t age_s);
 
 /* ---- notices ------------------------------------------------------------------------------ */
 

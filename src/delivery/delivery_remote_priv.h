@@ -47,6 +47,7 @@ struct delivery_reason {
     uint16_t code;
     uint16_t enhanced[3];
     bool permanent;
+    enum delivery_scope scope; /* SITE, if nobody says otherwise */
     char text[DELIVERY_TEXT_MAX];
 };
 void delivery_reason_set(struct delivery_reason *r, unsigned subject, unsigned detail,
@@ -252,6 +253,10 @@ struct delivery_smtp {
     struct delivery_task *task;
     struct smtp_transaction transaction;
     struct smtp_client_rcpt few[DELIVERY_FEW_RECIPIENTS];
+    uint32_t few_of[DELIVERY_FEW_RECIPIENTS];
+    uint32_t *rcpt_of;  /* the task's recipients that those of the transaction are */
+    uint32_t rcpt_room; /* one transaction takes so many recipients; 0: nobody has said */
+    uint32_t rcpt_done; /* of the transaction: delivered */
     struct spool_reader reader;
     bool reading; /* the reader was begun */
     struct smtp_dot_encoder encoder;
@@ -306,6 +311,20 @@ void delivery_smtp_tls_keep(struct delivery_smtp *c);
 void delivery_tls_report(struct delivery_smtp *c, const struct delivery_task *t,
                          const char *reason);
 
+/* ---- delivery_reply.c ------------------------------------------------------------------------ */
+
+struct delivery_meaning {
+    enum delivery_status status;
+    enum delivery_scope scope;
+    bool enough; /* one transaction takes no more recipients: the others go in the next */
+};
+/* A reply that decides about a recipient: to MAIL, RCPT, DATA, or the final dot. */
+struct delivery_meaning delivery_reply_meaning(const struct smtp_reply *reply,
+                                               enum smtp_client_stage stage, bool lmtp);
+void delivery_smtp_explain_connect(const struct delivery_smtp *c, struct delivery_reason *out);
+/* The session has FAILED: c->smtp.failure says where. */
+void delivery_smtp_explain(const struct delivery_smtp *c, struct delivery_reason *out);
+
 /* ---- delivery_smtp_task.c ----------------------------------------------------------------- */
 
 void delivery_smtp_name(const struct delivery_smtp *c, char out[DELIVERY_REMOTE_NAME]);
@@ -317,9 +336,9 @@ void delivery_smtp_task_record(struct delivery_smtp *c);
 void delivery_smtp_task_fail(struct delivery_smtp *c, const struct delivery_reason *why);
 /* Lets go of a task that is over, when nothing of it is in flight any more. */
 void delivery_smtp_task_settle(struct delivery_smtp *c);
-void delivery_smtp_explain_connect(const struct delivery_smtp *c, struct delivery_reason *out);
-/* The session has FAILED: c->smtp.failure says where. */
-void delivery_smtp_explain(const struct delivery_smtp *c, struct delivery_reason *out);
+void delivery_smtp_task_discard(struct delivery_smtp *c); /* after a simulated crash */
+/* There is a task still: for the recipients that its last transaction had no room for. */
+void delivery_smtp_task_go_on(struct delivery_smtp *c);
 
 /* ---- delivery_smtp_body.c ----------------------------------------------------------------- */
 
@@ -363,6 +382,8 @@ void delivery_site_idle(struct delivery_site *s, struct delivery_smtp *c);
 /* No more messages over this one. why NULL: as we wanted. Else the attempt failed, or the session. */
 void delivery_site_ended(struct delivery_site *s, struct delivery_smtp *c,
                          const struct delivery_reason *why);
+/* Another address of the site, if it has one, is tried before the connection's is again. False: there is none. */
+bool delivery_site_avoid(struct delivery_site *s, const struct delivery_smtp *c);
 /* A message was taken by the other side. */
 void delivery_site_worked(struct delivery_site *s);
 /* The connection has been freed. */

@@ -130,6 +130,16 @@ static void mark_failed(struct delivery_site *s, const struct delivery_smtp *c)
     a->dead_until_ms = now_of(s) + DELIVERY_DEAD_MS;
 }
 
+bool delivery_site_avoid(struct delivery_site *s, const struct delivery_smtp *c)
+{
+    struct delivery_address *a = delivery_addresses_find(&s->addresses, &c->ip);
+
+    if (a == NULL || s->addresses.count < 2)
+        return false;
+    a->dead_until_ms = now_of(s) + DELIVERY_SILENT_MS;
+    return true;
+}
+
 /* Another address has won the race: those that have let us wait come later for a while. */
 static void cut_stalled(struct delivery_site *s)
 {

@@ -172,6 +172,7 @@ static enum delivery_step body_failed(struct delivery_smtp *c)
     struct delivery_reason why;
 
     delivery_reason_set(&why, 3, 0, "the message cannot be read here");
+    why.scope = DELIVERY_SCOPE_MESSAGE;
     delivery_smtp_task_fail(c, &why);
     end(c, NULL);
     return DELIVERY_STEP_AGAIN;
@@ -334,6 +335,11 @@ static enum delivery_step session_ready(struct delivery_smtp *c)
 {
     struct delivery_reason why;
 
+    if (c->task != NULL) {
+        delivery_smtp_task_go_on(c);
+        enter(c, DELIVERY_SMTP_TALKING);
+        return DELIVERY_STEP_AGAIN;
+    }
     if (c->greeted)
         return next_task(c);
     switch (delivery_smtp_tls_next(c, &why)) {
@@ -361,6 +367,7 @@ static enum delivery_step misunderstood(struct delivery_smtp *c)
     struct delivery_reason why;
 
     delivery_reason_set(&why, 5, 0, "the session has lost its way");
+    why.scope = DELIVERY_SCOPE_CONNECTION;
     delivery_smtp_task_fail(c, &why);
     end(c, &why);
     return DELIVERY_STEP_AGAIN;
@@ -537,9 +544,7 @@ void delivery_smtp_discard(struct delivery_smtp *c)
         spool_reader_finish(&c->reader);
     }
     delivery_smtp_auth_discard(c);
-    if (c->transaction.rcpts != c->few)
-        mem_free(c->transaction.rcpts);
-    delivery_task_free(c->task);
+    delivery_smtp_task_discard(c);
     delivery_smtp_tls_finish(c);
     wheel_cancel(c->d->o.wheel, &c->timer);
     pool_put(&c->d->connections, c);

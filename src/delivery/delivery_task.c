@@ -86,6 +86,7 @@ void delivery_task_set(struct delivery_task *t, uint32_t i, enum delivery_status
     ASSERT(i < t->recipient_count && status != DELIVERY_PENDING);
     mem_free((void *)(uintptr_t)r->text.data);
     r->status = (uint8_t)status;
+    r->scope = DELIVERY_SCOPE_RECIPIENT;
     r->code = code;
     for (int k = 0; k < 3; k++)
         r->enhanced[k] = enhanced != NULL ? enhanced[k] : 0;
@@ -104,6 +105,29 @@ void delivery_task_set_all(struct delivery_task *t, enum delivery_status status,
 const struct conf_retry *delivery_task_retry(const struct delivery_task *t)
 {
     return t->route->retry.intervals.count > 0 ? &t->route->retry : &t->conf->retry;
+}
+
+void delivery_task_set_because(struct delivery_task *t, enum delivery_status status,
+                               const struct delivery_reason *why)
+{
+    for (uint32_t i = 0; i < t->recipient_count; i++) {
+        if (t->recipients[i].status != DELIVERY_PENDING)
+            continue;
+        delivery_task_set(t, i, status, why->code, why->enhanced, slice_str(why->text));
+        t->recipients[i].scope = (uint8_t)why->scope;
+    }
+}
+
+/* There was no session at all. */
+static void set_site_all(struct delivery_task *t, enum delivery_status status, uint16_t code,
+                         const uint16_t *enhanced, struct slice text)
+{
+    for (uint32_t i = 0; i < t->recipient_count; i++) {
+        if (t->recipients[i].status != DELIVERY_PENDING)
+            continue;
+        delivery_task_set(t, i, status, code, enhanced, text);
+        t->recipients[i].scope = DELIVERY_SCOPE_SITE;
+    }
 }
 
 static void task_send(struct delivery *d, struct delivery_task *t, unsigned shard)
@@ -244,7 +268,7 @@ void delivery_task_park(struct delivery *d, struct delivery_task *t, uint64_t do
     t->parked = true;
     t->down = down_ms > 0;
     t->postpone_ms = down_ms;
-    delivery_task_set_all(t, DELIVERY_POSTPONED, code, enhanced, text);
+    set_site_all(t, DELIVERY_POSTPONED, code, enhanced, text);
     delivery_task_finish(d, t);
 }
 
@@ -269,6 +293,6 @@ void delivery_task_unreachable(struct delivery *d, struct delivery_task *t, uint
         delivery_task_submit(d, t);
         return;
     }
-    delivery_task_set_all(t, DELIVERY_DEFERRED, code, enhanced, text);
+    set_site_all(t, DELIVERY_DEFERRED, code, enhanced, text);
     delivery_task_finish(d, t);
 }

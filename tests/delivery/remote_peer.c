@@ -26,6 +26,7 @@ struct peer_session {
     bool asked;  /* STARTTLS */
     bool secured;
     unsigned messages;
+    bool unsent;         /* MAIL was refused */
     unsigned taken;      /* recipients of this transaction */
     char outcomes[8][4]; /* theirs, in LMTP; empty: the usual */
     struct smtp_dot dot;
@@ -222,6 +223,15 @@ static void take_rcpt(struct peer_session *s, struct slice line)
         say(s, code);
         return;
     }
+    if (s->unsent) {
+        say(s, "503 5.5.1 MAIL first");
+        return;
+    }
+    if (s->peer->script.rcpts_max > 0 && s->taken == s->peer->script.rcpts_max) {
+        say(s, s->peer->script.rcpts_over != NULL ? s->peer->script.rcpts_over
+                                                  : "452 4.5.3 Too many recipients");
+        return;
+    }
     if (reply_at(s, PEER_RCPT)[0] == '2') {
         ck_assert_uint_lt(s->taken, ARRAY_LEN(s->outcomes));
         (void)snprintf(s->outcomes[s->taken++], 4, "%.3s",
@@ -278,6 +288,14 @@ static void take_mail(struct peer_session *s, struct slice line)
     s->peer->mails_tls += s->secured;
     s->peer->mails_require += memmem(line.data, line.len, " REQUIRETLS", 11) != NULL;
     s->taken = 0;
+    s->unsent =
+        s->peer->script.no_sender != NULL
+        && memmem(line.data, line.len, s->peer->script.no_sender, strlen(s->peer->script.no_sender))
+               != NULL;
+    if (s->unsent) {
+        say(s, "450 4.7.1 Not from you, now");
+        return;
+    }
     say(s, reply_at(s, PEER_MAIL));
 }
 

@@ -47,9 +47,12 @@ struct peer_script {
     unsigned sessions_max;            /* more at a time: 421; 0: any */
     bool no_pipelining;
     bool lmtp;
-    bool dsn;          /* DSN is offered */
-    bool deaf;         /* reads nothing of the body; with `early` nothing after that */
-    const char *early; /* said when the body begins */
+    bool dsn;           /* DSN is offered */
+    unsigned rcpts_max; /* of a transaction; then `rcpts_over`, or 452 4.5.3; 0: any */
+    const char *rcpts_over;
+    const char *no_sender; /* 450 at MAIL for lines that have this in them */
+    bool deaf;             /* reads nothing of the body; with `early` nothing after that */
+    const char *early;     /* said when the body begins */
     uint64_t greet_after_ms;
     /* Logins: what EHLO offers ("PLAIN SCRAM-SHA-256"; NULL: none), and who may. Without one MAIL is 530. A
      * reply at PEER_AUTH is given as soon as AUTH was said. */

@@ -141,6 +141,7 @@ static void home(struct world *w, struct delivery_task *t)
         if (t->down && r->status[i] == DELIVERY_POSTPONED)
             r->status[i] = DELIVERY_DEFERRED; /* what it is for whoever waits */
         r->code[i] = t->recipients[i].code;
+        r->scope[i] = t->recipients[i].scope;
         r->final[i] = t->recipients[i].final;
         r->relayed[i] = t->recipients[i].relayed;
         memcpy(r->enhanced[i], t->recipients[i].enhanced, sizeof(r->enhanced[i]));
@@ -567,9 +568,10 @@ static void parse_to(const char *text, struct conf_destination *out)
     out->port = (uint16_t)strtoul(colon + 1, NULL, 10);
 }
 
-static struct delivery_task *make_task(const char *const *recipients)
+static struct delivery_task *make_task(const struct world *w, const char *const *recipients)
 {
-    struct slice sender = SLICE_LITERAL("sender@ours.example"), domain = SLICE_NULL;
+    struct slice sender = slice_str(w->sender != NULL ? w->sender : "sender@ours.example");
+    struct slice domain = SLICE_NULL;
     size_t text = sender.len;
     uint32_t count = 0;
     struct delivery_task *t;
@@ -589,7 +591,7 @@ static struct delivery_task *make_task(const char *const *recipients)
 
 uint32_t world_send_to(struct world *w, const char *const *to, const char *const *recipients)
 {
-    struct delivery_task *t = make_task(recipients);
+    struct delivery_task *t = make_task(w, recipients);
     struct world_result *r = &w->results[w->sent];
 
     ck_assert_uint_lt(w->sent, WORLD_RESULTS);

@@ -21,6 +21,7 @@ struct world_result {
     uint32_t count;
     uint8_t status[WORLD_RCPTS];
     bool final[WORLD_RCPTS], relayed[WORLD_RCPTS];
+    uint8_t scope[WORLD_RCPTS];
     uint16_t code[WORLD_RCPTS];
     uint16_t enhanced[WORLD_RCPTS][3];
     char text[DELIVERY_TEXT_MAX + 1]; /* of the first recipient */
@@ -61,6 +62,7 @@ struct world {
     bool asked, old;  /* of tasks sent from now on */
     int8_t priority;
     /* What is said with messages sent from now on. */
+    const char *sender; /* NULL: sender@ours.example */
     struct slice envid, orcpt;
     uint8_t ret, notify;
     uint16_t flags; /* of messages sent from now on, besides what is true of their body */

@@ -18,6 +18,7 @@ class Faults(Case):
     """Every scenario has a next hop and a sender of its own; all of them run at once."""
 
     RETRY = {'intervals': ['1s'], 'expire': '60s', 'jitter': 0}
+    NO_RETRY = {'intervals': ['1h'], 'expire': '5d', 'jitter': 0}
 
     def play(self, scenarios, retry=None, bodies=None, **more):
         """Starts one server with a route a scenario, sends each its message. {name: answers}."""
@@ -343,13 +344,49 @@ class Recipients(Faults):
         hop = self.next_hop({'rcpt': lambda event: '452 4.5.3 too many recipients'
                              if len(event.recipients) >= 5 else None})
         server = self.server = self.start_server({
-            'relay_from': ['127.0.0.0/8'], 'retry': self.RETRY, ('route', 'next.test'): route(hop)})
+            'relay_from': ['127.0.0.0/8'], 'retry': self.NO_RETRY, ('route', 'next.test'): route(hop)})
         recipients = [f'r{n}@next.test' for n in range(20)]
         send_message(server.port, 'from@local.test', recipients, sample('five'))
         self.wait_for(lambda: sum(len(m.recipients) for m in hop.messages) >= 20, 'all twenty', 20)
         self.settle()
         self.assertEqual(sorted(r for m in hop.messages for r in m.recipients), sorted(recipients))
-        self.assertLessEqual(len(hop.connections), 10)
+        self.assertEqual([len(m.recipients) for m in hop.messages], [5] * 4)
+        self.assertEqual(len(hop.connections), 1)
+
+    def test_one_sender_is_deferred(self):
+        """450 to one sender's MAIL: the mail of others goes on, over the same connection."""
+        hop = self.next_hop({'mail': lambda event: '450 4.7.1 not from you, now'
+                             if event.address == 'late@local.test' else None})
+        server = self.server = self.start_server({
+            'relay_from': ['127.0.0.0/8'], 'retry': self.NO_RETRY,
+            ('route', 'next.test'): route(hop, connections=1)})
+        for n in range(9):
+            sender = 'late@local.test' if n % 3 == 0 else 'ann@local.test'
+            send_message(server.port, sender, [f'r{n}@next.test'], sample(f'n{n}'))
+        self.wait_for(lambda: len(hop.messages) == 6 and server.status()['deferred'] == 3, 'six taken, three deferred')
+        self.assertEqual(len(hop.connections), 1)
+        attempts = {r['attempts'] for m in server.queue() for r in m['recipients']}
+        self.assertEqual(attempts, {1})
+
+    def test_three_messages_a_connection(self):
+        """421 to the fourth MAIL of each connection: nobody's mail has to wait for that."""
+        taken = {}
+
+        def mail(event):
+            connection = id(event.connection)
+            taken[connection] = taken.get(connection, 0) + 1
+            return ['421 4.7.0 enough for now', DROP] if taken[connection] > 3 else None
+        hop = self.next_hop({'mail': mail})
+        server = self.server = self.start_server({
+            'relay_from': ['127.0.0.0/8'], 'retry': self.NO_RETRY,
+            ('route', 'next.test'): route(hop, connections=1)})
+        with Client(server.port) as client:
+            for n in range(12):
+                client.message('ann@local.test', f'r{n}@next.test', sample(f'n{n}'))
+            client.quit()
+        self.wait_for(lambda: len(hop.messages) == 12, 'all twelve')
+        self.settle()
+        self.assertEqual(server.status()['deferred'], 0)
 
     def test_limits_of_the_route(self):
         """connections, messages_per_connection and recipients_per_message are kept."""
