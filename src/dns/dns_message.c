@@ -179,6 +179,19 @@ static bool follow_aliases(const struct message *m, char name[DNS_NAME_MAX], uin
     return false;
 }
 
+/* Of more than are kept the best are (the sorting is the cache's): puts it in place of the worst. */
+static void replace_worst(const struct dns_mx *mx, struct buf *out)
+{
+    struct dns_mx *all = (struct dns_mx *)(void *)(out->data + out->head), *worst = all;
+
+    for (size_t i = 1; i < buf_len(out) / sizeof(*all); i++) {
+        if (all[i].preference > worst->preference)
+            worst = &all[i];
+    }
+    if (mx->preference < worst->preference)
+        *worst = *mx;
+}
+
 static bool take_mx(const struct message *m, const struct record *r, struct buf *out)
 {
     struct dns_mx mx = {0};
@@ -187,7 +200,10 @@ static bool take_mx(const struct message *m, const struct record *r, struct buf 
     if (r->data_len < 3 || !get_name(m->bytes, &at, mx.host) || at != r->data_at + r->data_len)
         return false;
     mx.preference = get16(m->bytes, r->data_at);
-    return buf_append(out, &mx, sizeof(mx));
+    if (buf_len(out) < DNS_RECORDS_MAX * sizeof(mx))
+        return buf_append(out, &mx, sizeof(mx));
+    replace_worst(&mx, out);
+    return true;
 }
 
 static bool take_address(const struct message *m, const struct record *r, struct buf *out)
@@ -267,7 +283,8 @@ static int collect(const struct message *m, enum dns_type type, const char *name
     size_t at = m->answers_at;
     int taken = 0;
 
-    for (uint16_t i = 0; i < m->answer_count && taken < DNS_RECORDS_MAX; i++) {
+    for (uint16_t i = 0; i < m->answer_count && (type == DNS_TYPE_MX || taken < DNS_RECORDS_MAX);
+         i++) {
         if (!get_record(m->bytes, &at, &r))
             return -1;
         if (r.type != type || r.class != CLASS_IN || strcmp(r.owner, name) != 0)
@@ -279,6 +296,22 @@ static int collect(const struct message *m, enum dns_type type, const char *name
         taken++;
     }
     return taken;
+}
+
+/* Whether there is an answer to what was asked, of whatever type. One about other names only is nonsense, and
+ * says nothing about this one. */
+static bool answers_for(const struct message *m, const char *name)
+{
+    struct record r;
+    size_t at = m->answers_at;
+
+    for (uint16_t i = 0; i < m->answer_count; i++) {
+        if (!get_record(m->bytes, &at, &r))
+            return false;
+        if (strcmp(r.owner, name) == 0)
+            return true;
+    }
+    return m->answer_count == 0;
 }
 
 static bool get_soa_minimum(struct slice m, const struct record *r, uint32_t *out)
@@ -340,7 +373,7 @@ static enum dns_status parse(struct slice bytes, enum dns_type type, const char 
         out->canonical = mem_dup(canonical, strlen(canonical) + 1);
     if (found > 0)
         return type == DNS_TYPE_CNAME || buf_len(&out->records) > 0 ? DNS_OK : DNS_TEMPORARY;
-    return read_absence(&m, out) ? DNS_NO_DATA : DNS_TEMPORARY;
+    return answers_for(&m, name) && read_absence(&m, out) ? DNS_NO_DATA : DNS_TEMPORARY;
 }
 
 void dns_message_parse(struct slice message, enum dns_type type, const char *name,

@@ -1,5 +1,6 @@
 /* Replies, good and bad, as bytes. */
 #include <check.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -237,6 +238,36 @@ START_TEST(a_referral_is_no_absence)
 }
 END_TEST
 
+/* What says nothing about the name that was asked for is not even an absence. */
+START_TEST(answers_about_others)
+{
+    reply_begin(&reply, 1, 0, "a.test", REPLY_MX);
+    reply_mx(&reply, "b.test", 300, 10, "mx.test");
+    ck_assert_int_eq(parse(DNS_TYPE_MX, "a.test"), DNS_TEMPORARY);
+    reply_address(&reply, "@", 50, "192.0.2.3"); /* of another type, but of this name */
+    ck_assert_int_eq(parse(DNS_TYPE_MX, "a.test"), DNS_NO_DATA);
+}
+END_TEST
+
+/* Of more than are kept, the best, wherever they stand. */
+START_TEST(the_best_of_many)
+{
+    unsigned best = 0;
+    char host[16];
+
+    reply_begin(&reply, 1, 0, "many.test", REPLY_MX);
+    for (unsigned i = 0; i < 2000; i++) {
+        (void)snprintf(host, sizeof(host), "h%u", i);
+        reply_mx(&reply, "@", 300, (uint16_t)(i % 100 == 99 ? i / 100 : 1000 + i), host);
+    }
+    ck_assert_int_eq(parse(DNS_TYPE_MX, "many.test"), DNS_OK);
+    ck_assert_uint_eq(buf_len(&part.records), DNS_RECORDS_MAX * sizeof(struct dns_mx));
+    for (size_t i = 0; i < DNS_RECORDS_MAX; i++)
+        best += mx(i)->preference < 20;
+    ck_assert_uint_eq(best, 20);
+}
+END_TEST
+
 START_TEST(hosts_that_cannot_be)
 {
     reply_begin(&reply, 1, 0, "odd.test", REPLY_MX);
@@ -436,6 +467,8 @@ Suite *dns_message_suite(void)
     tcase_add_test(tc, aliases_in_a_circle);
     tcase_add_test(tc, absences);
     tcase_add_test(tc, a_referral_is_no_absence);
+    tcase_add_test(tc, answers_about_others);
+    tcase_add_test(tc, the_best_of_many);
     tcase_add_test(tc, hosts_that_cannot_be);
     tcase_add_test(tc, long_names);
     tcase_add_test(tc, bad_records);

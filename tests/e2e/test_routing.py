@@ -7,7 +7,7 @@ import subprocess
 import time
 import unittest
 
-from mailring_e2e import DROP, SERVFAIL, Case, Dsn, main, namespace, sample, send_message
+from mailring_e2e import DROP, SERVFAIL, Dsn, Outbound, main, namespace
 
 OWN, OWN6 = '10.9.8.7', 'fd00::9'       # of this machine, beside loopback
 
@@ -41,56 +41,19 @@ class Silence:
             sock.close()
 
 
-class Routing(Case):
-    hops = 0
+class Routing(Outbound):
+    silences = 0
 
-    def hop(self, answers=None, **options):
-        Routing.hops += 1
-        options.setdefault('port', 25)
-        return self.next_hop(answers, address=f'127.5.{Routing.hops // 250}.{Routing.hops % 250 + 1}', **options)
+    def start(self, zone, settings=None, **options):
+        super().start(zone, settings, relay_from=[f'{OWN}/32'], **options)
 
     def silence(self, count):
         """So many addresses."""
-        Routing.hops += count
-        silent = [Silence(f'127.6.{Routing.hops % 250 + 1}.{n + 1}') for n in range(count)]
+        Routing.silences += 1
+        silent = [Silence(f'127.6.{Routing.silences}.{n + 1}') for n in range(count)]
         for one in silent:
             self.addCleanup(one.close)
         return [one.address for one in silent]
-
-    def start(self, zone, settings=None, *, listen=()):
-        """`listen`: addresses beside the usual one."""
-        self.dns = self.dns_server(zone)
-        self.server = self.make_server({
-            'relay_from': ['127.0.0.0/8', f'{OWN}/32'],
-            'dns': {'servers': [f'127.0.0.1:{self.dns.port}'], 'timeout': '1s'},
-            'retry': {'intervals': ['1s'], 'expire': '60s', 'jitter': 0},
-            ('route', '*'): {'to': 'mx', 'timeout': {'connect': '30s', 'response': '5s', 'idle': '300ms'}},
-            **(settings or {})})
-        self.server.configure({('listener', 'mx'): {
-            'address': [f'127.0.0.1:{self.server.port}', *listen], 'role': 'mx'}})
-        self.server.start()
-
-    def send(self, recipient, sender='from@local.test', name='routed'):
-        send_message(self.server.port, sender, recipient, sample(name))
-
-    def arrived(self, hop, count=1, timeout=15):
-        self.wait_for(lambda: len(hop.messages) >= count, lambda: f'{count} at {hop.address}\n'
-                      f'{self.server.tail(20)}\n{self.dns.queries[-10:]}', timeout)
-        self.assertEqual(len(hop.messages), count)
-        return hop.messages[-1]
-
-    def waits(self, recipient, words):
-        """It is queued, and this is why."""
-        def reason():
-            return next((m.get('reason') or '' for m in self.server.queue() if recipient in str(m)), '')
-        self.wait_for(lambda: words in reason(), lambda: f'{words!r}: {self.server.queue()}\n{self.server.tail(10)}')
-        self.assertEqual(len(self.server.maildir('from')), 0, 'nothing is bounced')
-
-    def bounced(self, recipient, timeout=15):
-        octets, = self.server.wait_mail('from', timeout=timeout)
-        dsn = Dsn(octets)
-        self.assertEqual(list(dsn.recipients), [recipient])
-        return dsn.recipients[recipient]
 
 
 class BySender(Routing):
