@@ -36,6 +36,16 @@ struct group {
     uint32_t count;
     size_t text_len;
     struct delivery_task *task;
+    uint32_t next; /* with the same hash, one more than its index; 0: none */
+};
+
+/* All of a message, found by hash: an envelope may have thousands of recipients, and as many ways. */
+struct groups {
+    struct group *items;
+    uint32_t count;
+    uint32_t *heads; /* of chains, the last group first */
+    uint32_t mask;
+    uint32_t few[16]; /* heads, if that is enough */
 };
 
 static void dispatch_step(struct dispatch *x);
@@ -56,16 +66,48 @@ static bool same_way(const struct way *a, const struct way *b)
            && (!a->by_domain || slice_equal_nocase(a->r.domain, b->r.domain));
 }
 
-/* The last group that takes this recipient, or a new one. Neighbours mostly go the same way. */
-static uint32_t find_group(struct group *groups, uint32_t *count, const struct way *way, bool quiet)
+static void groups_init(struct groups *all, uint32_t recipients)
 {
-    for (uint32_t g = *count; g > 0; g--) {
-        if (groups[g - 1].quiet == quiet && same_way(&groups[g - 1].way, way)
-            && groups[g - 1].count < way->r.route->recipients_per_message)
+    *all = (struct groups){.items = mem_calloc(recipients, sizeof(*all->items)),
+                           .mask = (uint32_t)ARRAY_LEN(all->few) - 1};
+    all->heads = all->few;
+    if (recipients <= ARRAY_LEN(all->few))
+        return;
+    while (all->mask < recipients)
+        all->mask = 2 * all->mask + 1;
+    all->heads = mem_calloc((size_t)all->mask + 1, sizeof(*all->heads));
+}
+
+static void groups_finish(struct groups *all)
+{
+    if (all->heads != all->few)
+        mem_free(all->heads);
+    mem_free(all->items);
+}
+
+static uint64_t hash_way(const struct way *way, bool quiet)
+{
+    uint64_t hash = hash_u64((uintptr_t)way->r.to) ^ hash_u64((uintptr_t)way->r.route + quiet);
+
+    return way->by_domain ? hash ^ hash_bytes_nocase(way->r.domain) : hash;
+}
+
+/* The last group that takes this recipient, or a new one. */
+static uint32_t find_group(struct groups *all, const struct way *way, bool quiet)
+{
+    uint32_t *head = &all->heads[hash_way(way, quiet) & all->mask];
+
+    for (uint32_t g = *head; g > 0; g = all->items[g - 1].next) {
+        const struct group *group = &all->items[g - 1];
+        if (group->quiet != quiet || !same_way(&group->way, way))
+            continue;
+        if (group->count < way->r.route->recipients_per_message)
             return g - 1;
+        break; /* the last one is full, so those before it are */
     }
-    groups[*count] = (struct group){.way = *way, .quiet = quiet};
-    return (*count)++;
+    all->items[all->count] = (struct group){.way = *way, .quiet = quiet, .next = *head};
+    *head = ++all->count;
+    return all->count - 1;
 }
 
 /* Which recipients are meant now: those that are due; all of them when the message is at its end. */
@@ -168,15 +210,15 @@ static void make_tasks(struct dispatch *x, struct slice sender, struct slice env
 {
     const struct spool_message *m = x->entry->message;
     const struct slice *recipients = x->d->scratch;
-    uint32_t group_count = 0, meant = 0;
-    struct group *groups;
+    struct groups groups;
+    uint32_t meant = 0;
     uint32_t *group_of;
 
     for (uint32_t i = 0; i < m->recipient_count; i++)
         meant += is_meant(x, i);
     if (meant == 0)
         return;
-    groups = mem_calloc(meant, sizeof(*groups));
+    groups_init(&groups, meant);
     group_of = mem_calloc(m->recipient_count, sizeof(*group_of));
     for (uint32_t i = 0; i < m->recipient_count; i++) {
         struct way way;
@@ -187,24 +229,24 @@ static void make_tasks(struct dispatch *x, struct slice sender, struct slice env
         way = find_way(x->d->o.conf, sender, recipients[i]);
         if (!is_quiet(x, i) && is_held_back(x, i, &way, sender, recipients[i]))
             continue;
-        group_of[i] = find_group(groups, &group_count, &way, is_quiet(x, i));
-        g = &groups[group_of[i]];
+        group_of[i] = find_group(&groups, &way, is_quiet(x, i));
+        g = &groups.items[group_of[i]];
         g->text_len += recipients[i].len + x->d->scratch_dsn[i].orcpt.len
                        + (g->count == 0 ? way.r.domain.len : 0);
         g->count++;
     }
     for (uint32_t i = 0; i < m->recipient_count; i++) {
-        struct group *g = &groups[group_of[i] != NO_GROUP ? group_of[i] : 0];
+        struct group *g = &groups.items[group_of[i] != NO_GROUP ? group_of[i] : 0];
         if (group_of[i] == NO_GROUP)
             continue;
         if (g->task == NULL)
             g->task = make_task(x, g, sender, envid);
         add_recipient(x, g->task, i);
     }
-    for (uint32_t g = 0; g < group_count; g++)
-        list_push_back(out_tasks, &groups[g].task->node);
+    for (uint32_t g = 0; g < groups.count; g++)
+        list_push_back(out_tasks, &groups.items[g].task->node);
     mem_free(group_of);
-    mem_free(groups);
+    groups_finish(&groups);
 }
 
 /* ---- without an attempt --------------------------------------------------------------------- */
