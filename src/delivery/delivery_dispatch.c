@@ -203,7 +203,7 @@ static void add_recipient(const struct dispatch *x, struct delivery_task *t, uin
     delivery_task_set(t, t->recipient_count - 1, DELIVERY_DONE, 0, NULL, SLICE_NULL);
 }
 
-enum { NO_GROUP = UINT32_MAX };
+#define NO_GROUP UINT32_MAX
 
 static void make_tasks(struct dispatch *x, struct slice sender, struct slice envid,
                        struct list *out_tasks)

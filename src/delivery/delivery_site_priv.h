@@ -112,7 +112,7 @@ uint64_t delivery_lane_take_ms(const struct delivery_site *s);
 
 /* ---- delivery_site_call.c ----------------------------------------------------------------- */
 
-enum { DELIVERY_RAMP_OVER = UINT32_MAX };
+#define DELIVERY_RAMP_OVER UINT32_MAX
 
 /* Whether a task that has just come may wait here; else it is parked. */
 bool delivery_site_has_room(const struct delivery_site *s, const struct delivery_task *t);
