@@ -1,13 +1,16 @@
 /*
  * bench_spool: what it costs to put mail on stable storage, on the real ring and a real disk.
  *
- *   bench_spool [--tiny] [--dir PATH] [--seconds N] [--queued K]
+ *   bench_spool [--tiny] [--dir PATH] [--seconds N] [--queued K] [--body BYTES]
  *
  *   append     user CPU of begin, write and commit of a 4 KiB message, checksum included
  *   commit     N writers of 4 KiB messages, each message delivered at once: messages a second, CPU of
  *              the whole process a message, median and 99th percentile from commit to stable
  *   large      4 writers of 1 MiB messages: MB a second, CPU a MB
- *   restart    K messages queued, then opened again: time, memory a message
+ *   restart    K messages queued, then opened again with a queue: time until all are accepted, memory a
+ *              message, its entry in the queue included (what the process grew by, and all of it)
+ *   walk       over all of them, 500 a call: time a message, the longest call
+ *   list       the envelopes of all of them, as a listing reads them
  *
  * Ends with a checksum of what was counted. With --tiny each runs for a moment, among the tests.
  */
@@ -19,6 +22,7 @@
 #include "base_assert.h"
 #include "base_mem.h"
 #include "io_uring_ring.h"
+#include "queue.h"
 #include "spool.h"
 
 enum { WRITERS_MAX = 512, BODY = 4096, LARGE = 1 << 20, SAMPLES_MAX = 1 << 20 };
@@ -34,7 +38,7 @@ static struct spool *spool;
 static struct spool_options options;
 static struct writer writers[WRITERS_MAX];
 static uint8_t *body;
-static size_t body_len;
+static size_t body_len, queued_body = 200;
 static bool running, deliver;
 static uint64_t committed, append_ns, appends;
 static unsigned busy;
@@ -211,20 +215,126 @@ static void close_spool(void)
     spool_close(spool, false);
 }
 
+static struct queue queue;
+static struct wheel wheel;
+
+static void accepted(void *context, struct spool_message *m)
+{
+    (void)context;
+    (void)queue_accept(&queue, m);
+}
+
+static void dispatch(void *context, struct queue_entry *entry)
+{
+    (void)context;
+    (void)entry; /* nobody steps the queue */
+}
+
+static struct spool_bulk *bulk;
+static bool bulk_ready;
+
+static void on_bulk(void *context)
+{
+    (void)context;
+    bulk_ready = true;
+}
+
+static uint64_t walked;
+
+static bool count_one(struct spool_message *m, void *context)
+{
+    (void)context;
+    walked += m->id != 0;
+    return true;
+}
+
+static bool add_one(struct spool_message *m, void *context)
+{
+    (void)context;
+    return spool_bulk_add(bulk, m);
+}
+
+static void bench_walk(void)
+{
+    uint64_t after = 0, from_ns = io_now_ns(io), longest_ns = 0;
+    bool more = true;
+
+    walked = 0;
+    while (more) {
+        uint64_t call_ns = io_now_ns(io);
+
+        more = spool_walk(spool, &after, 500, count_one, NULL);
+        call_ns = io_now_ns(io) - call_ns;
+        longest_ns = call_ns > longest_ns ? call_ns : longest_ns;
+    }
+    (void)printf("walk    %llu: %.0f ns a message, %.1f us the longest call of 500\n",
+                 (unsigned long long)walked,
+                 (double)(io_now_ns(io) - from_ns) / (double)(walked ? walked : 1),
+                 (double)longest_ns / 1e3);
+}
+
+static void bench_list(void)
+{
+    uint64_t after = 0, from_ns = io_now_ns(io), from_us = cpu_us(), rows = 0, bytes = 0;
+    struct spool_bulk_row row;
+    bool more = true;
+
+    bulk = spool_bulk_create(spool, on_bulk, NULL);
+    while (more) {
+        enum spool_read result;
+
+        more = spool_walk(spool, &after, SPOOL_BULK_MAX, add_one, NULL);
+        while ((result = spool_bulk_next(bulk, &row)) != SPOOL_READ_END) {
+            if (result == SPOOL_READ_PIECE) {
+                ASSERT(row.error == 0);
+                rows++;
+                bytes += row.sender.len + row.facts.len;
+                continue;
+            }
+            for (bulk_ready = false; !bulk_ready;)
+                (void)io_wait(io, io_now_ms(io) + 100);
+        }
+    }
+    double seconds = (double)(io_now_ns(io) - from_ns) / 1e9;
+    (void)printf("list    %llu rows: %.0f ms, %.2f us CPU a row, %llu bytes of text\n",
+                 (unsigned long long)rows, seconds * 1e3,
+                 (double)(cpu_us() - from_us) / (double)(rows ? rows : 1),
+                 (unsigned long long)bytes);
+    spool_bulk_destroy(bulk, false);
+}
+
 /* In a process of its own, so that memory is counted from nothing. */
 static void reopen(void)
 {
+    static uint64_t intervals[] = {300000};
+    static struct conf conf;
     struct spool_recovery recovery;
-    uint64_t before = resident(), from_us = cpu_us();
 
+    conf.retry.intervals = (struct conf_durations){intervals, ARRAY_LEN(intervals)};
+    conf.retry.expire = UINT64_C(432000000);
+    wheel_init(&wheel, io_now_ms(io));
+    queue_init(&queue,
+               &(struct queue_options){
+                   .conf = &conf, .io = io, .wheel = &wheel, .seed = 1, .dispatch = dispatch});
+    uint64_t before = resident(), from_us = cpu_us(), from_ns = io_now_ns(io);
+    options.recovered = accepted;
     open_spool(&recovery);
+    queue_set_spool(&queue, spool);
     double messages = recovery.messages > 0 ? (double)recovery.messages : 1;
+    (void)printf("restart %llu queued: %llu ms to read, %llu ms in all, %.2f us CPU a message\n",
+                 (unsigned long long)recovery.messages, (unsigned long long)recovery.duration_ms,
+                 (unsigned long long)((io_now_ns(io) - from_ns) / 1000000),
+                 (double)(cpu_us() - from_us) / messages);
     (void)printf(
-        "restart %llu queued: %llu ms, %.2f us CPU a message, %.0f bytes resident a message\n",
-        (unsigned long long)recovery.messages, (unsigned long long)recovery.duration_ms,
-        (double)(cpu_us() - from_us) / messages, (double)(resident() - before) / messages);
+        "memory  %.0f bytes resident a message with its entry; %.0f of the whole process\n",
+        (double)(resident() - before) / messages, (double)resident() / messages);
+    bench_walk();
+    bench_list();
     (void)fflush(stdout);
-    close_spool();
+    spool_stop(spool);
+    settle();
+    queue_finish(&queue);
+    spool_close(spool, false);
 }
 
 static void bench_restart(const char *self, const char *dir, uint64_t queued)
@@ -233,7 +343,7 @@ static void bench_restart(const char *self, const char *dir, uint64_t queued)
     uint64_t us;
 
     settle();
-    body_len = 200;
+    body_len = queued_body;
     deliver = false;
     for (uint64_t total = 0; total < queued; total += committed)
         (void)run(queued < 256 ? 16 : 256, 50, &us);
@@ -273,6 +383,9 @@ int main(int argc, char **argv)
             ms = strtoull(argv[++i], NULL, 10) * 1000;
         } else if (strcmp(argv[i], "--queued") == 0 && i + 1 < argc) {
             queued = strtoull(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--body") == 0 && i + 1 < argc) {
+            queued_body = strtoull(argv[++i], NULL, 10);
+            queued_body = queued_body > LARGE ? LARGE : queued_body;
         }
     }
     if (parent)

@@ -23,6 +23,8 @@ struct pool {
 };
 
 void pool_init(struct pool *p, const char *name, size_t object_size, size_t in_use_max);
+/* The same for objects of which there may be millions: aligned to 8 bytes only. */
+void pool_init_compact(struct pool *p, const char *name, size_t object_size, size_t in_use_max);
 void pool_finish(struct pool *p);
 void *pool_get(struct pool *p); /* cleared; NULL at the limit */
 void pool_put(struct pool *p, void *object);

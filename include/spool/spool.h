@@ -52,7 +52,7 @@ enum spool_recipient_flags {
                                    SPOOL_DUE_NEVER: until released. Does not expire meanwhile */
     SPOOL_RECIPIENT_WARNED = 2, /* its sender was told of the delay */
     SPOOL_RECIPIENT_EXPANDED =
-        4,                      /* an alias that NOTIFY=SUCCESS was asked for: no delivery, only the
+        4, /* an alias that NOTIFY=SUCCESS was asked for: no delivery, only the
                                      notice "expanded" (RFC 3461 5.2.7.3) */
     /* It has the message; what is left is to tell the sender, who asked for it. */
     SPOOL_RECIPIENT_DELIVERED_UNTOLD = 8,
@@ -98,16 +98,17 @@ struct spool_message {
      * lower case, of its domain, and of the first recipient's domain. Kept on disk. */
     uint32_t sender_hash, sender_domain_hash, domain_hash;
     struct spool_terms terms;
-    uint16_t flags; /* enum spool_message_flags */
-    uint16_t pins;
-    uint8_t spool_state; /* the spool's own */
-    const uint8_t *hot;  /* the record in memory, or NULL */
-    struct list in_slot; /* messages whose record is in the same staging slot */
-    void *owner;         /* the queue's entry; opaque here */
+    uint16_t flags;          /* enum spool_message_flags */
+    uint8_t spool_state;     /* the spool's own */
+    struct spool_warm *warm; /* ..., while its record is in memory or it is pinned; else NULL */
+    void *owner;             /* the queue's entry; opaque here */
     uint32_t recipients_left;
     uint32_t recipient_count;
     struct spool_recipient recipients[];
 };
+
+_Static_assert(sizeof(struct spool_message) + sizeof(struct spool_recipient) <= 120,
+               "with its recipient; the queue has 88 more, the index 12 to 24");
 
 /* ---- opening ------------------------------------------------------------------------------ */
 
@@ -297,6 +298,8 @@ struct spool_ref {
 /* Pins, and its record's memory too while it is hot and memory is plenty. */
 struct spool_ref spool_pin(struct spool *s, struct spool_message *m);
 void spool_unpin(struct spool *s, struct spool_message *m, struct spool_ref *ref);
+/* Its record is in memory: reading it takes no I/O. */
+bool spool_is_hot(const struct spool_message *m);
 
 /* Streams a message: first its envelope, then its body, piece by piece, checksums verified. Reads go
  * through the io given. A piece is good until the next call. */

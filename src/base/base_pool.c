@@ -7,7 +7,8 @@
 #include "base_poison_priv.h"
 
 enum {
-    POOL_ALIGN_MIN = 16,   /* what malloc() promises */
+    POOL_ALIGN_MIN = 16, /* what malloc() promises */
+    POOL_ALIGN_COMPACT = 8,
     POOL_SLAB_ALIGN = 64,  /* so that objects of whole cache lines start on one */
     POOL_SLAB_SIZE = 65536 /* large enough to be rare, small enough for a quiet shard */
 };
@@ -21,12 +22,23 @@ struct pool_slab {
     struct pool_slab *next;
 };
 
-void pool_init(struct pool *p, const char *name, size_t object_size, size_t in_use_max)
+static void init(struct pool *p, const char *name, size_t object_size, size_t in_use_max,
+                 size_t align)
 {
     ASSERT(object_size > 0);
-    size_t size = (object_size + POOL_ALIGN_MIN - 1) / POOL_ALIGN_MIN * POOL_ALIGN_MIN;
+    size_t size = (object_size + align - 1) / align * align;
 
     *p = (struct pool){.name = name, .object_size = size, .in_use_max = in_use_max};
+}
+
+void pool_init(struct pool *p, const char *name, size_t object_size, size_t in_use_max)
+{
+    init(p, name, object_size, in_use_max, POOL_ALIGN_MIN);
+}
+
+void pool_init_compact(struct pool *p, const char *name, size_t object_size, size_t in_use_max)
+{
+    init(p, name, object_size, in_use_max, POOL_ALIGN_COMPACT);
 }
 
 void pool_finish(struct pool *p)

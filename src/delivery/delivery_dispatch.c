@@ -422,7 +422,7 @@ void delivery_dispatch(void *delivery, struct queue_entry *entry)
     list_init(&x->node);
     list_init(&x->open);
     list_push_back(&d->dispatches_open, &x->open);
-    if (entry->message->hot == NULL) {
+    if (!spool_is_hot(entry->message)) {
         if (d->dispatches_reading >= DELIVERY_READS_MAX) {
             /* New mail is mostly in memory; where it is not, it does not wait behind the backlog. */
             if (entry->line == QUEUE_FRESH)

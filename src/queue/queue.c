@@ -29,7 +29,7 @@ void queue_init(struct queue *q, const struct queue_options *options)
         .interval_max_s = queue_interval_max_s(options->conf),
     };
     rand_seed(&q->rand, options->seed);
-    pool_init(&q->entries, "queue entries", sizeof(struct queue_entry), 0);
+    pool_init_compact(&q->entries, "queue entries", sizeof(struct queue_entry), 0);
     q->ready = queue_ready_create();
     hash_table_init(&q->lots);
     list_init(&q->draining);

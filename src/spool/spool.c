@@ -35,8 +35,10 @@ struct spool *spool_create(struct io *io, const struct spool_options *options, b
     spool_index_init(&s->messages);
     hash_table_init(&s->texts);
     for (int i = 0; i < SPOOL_POOLS; i++)
-        pool_init(&s->message_pools[i], "spool messages",
-                  sizeof(struct spool_message) + pool_room[i] * sizeof(struct spool_recipient), 0);
+        pool_init_compact(
+            &s->message_pools[i], "spool messages",
+            sizeof(struct spool_message) + pool_room[i] * sizeof(struct spool_recipient), 0);
+    pool_init(&s->warm_pool, "spool warm messages", sizeof(struct spool_warm), 0);
     pool_init(&s->batch_pool, "spool batches", sizeof(struct spool_batch), 0);
     pool_init(&s->pending_pool, "spool pending", sizeof(struct spool_pending), 0);
     if (offline)
@@ -77,6 +79,7 @@ void spool_destroy(struct spool *s, bool crashed)
         spool_staging_finish(s);
     for (int i = 0; i < SPOOL_POOLS; i++)
         pool_finish(&s->message_pools[i]);
+    pool_finish(&s->warm_pool);
     pool_finish(&s->batch_pool);
     pool_finish(&s->pending_pool);
     mem_free(s->zeros);
@@ -338,16 +341,16 @@ struct spool_ref spool_pin(struct spool *s, struct spool_message *m)
     struct spool_staging *st = &s->staging;
     struct spool_ref ref = {.log = m->segment->log, .message = m};
 
-    spool_message_pin(m);
-    if (!m->hot)
+    spool_message_pin(s, m);
+    if (!spool_hot(m))
         return ref;
-    struct spool_slot *slot = spool_slot_of(s, m->hot);
+    struct spool_slot *slot = spool_slot_of(s, spool_hot(m));
     /* Commits need slots more than deliveries need memory. */
     if (slot->pins == 0 && 2 * (st->pinned + 1) > st->slot_count)
         return ref;
     if (slot->pins++ == 0)
         st->pinned++;
-    ref.hot = m->hot;
+    ref.hot = spool_hot(m);
     ref.hot_slot = slot;
     return ref;
 }

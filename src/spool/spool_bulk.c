@@ -88,7 +88,7 @@ bool spool_bulk_add(struct spool_bulk *b, struct spool_message *m)
         return false;
     for (uint32_t i = 0; i < m->extent_count; i++)
         in_record -= m->extents[i].body_len;
-    spool_message_pin(m);
+    spool_message_pin(b->s, m);
     b->places[b->count++] = (struct place){
         .message = m,
         .segment = m->segment,

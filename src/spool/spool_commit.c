@@ -189,8 +189,7 @@ void spool_writer_stable(struct spool_pending *p, struct spool_batch *b)
 
     m->segment = b->segment;
     m->offset = b->offset + p->at;
-    m->hot = b->data + p->at;
-    list_push_back(&b->slot->messages, &m->in_slot);
+    spool_message_heat(s, m, b->slot, b->data + p->at);
     spool_writer_loosen(m->segment->log, m->extents, m->extent_count);
     spool_message_insert(s, m);
     spool_message_link(m);

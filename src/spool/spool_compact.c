@@ -80,7 +80,7 @@ static struct spool_message *next_of(struct list *l)
     {
         struct spool_message *m = container_of(node, struct spool_message, in_segment);
 
-        if (m->pins == 0 && !(m->spool_state & SPOOL_M_STAYS))
+        if (spool_pins(m) == 0 && !(m->spool_state & SPOOL_M_STAYS))
             return m;
     }
     return NULL;
@@ -97,7 +97,7 @@ static struct spool_message *next_message(struct spool_segment *seg)
     LIST_EACH(&seg->extents, node)
     {
         m = container_of(node, struct spool_extent, in_segment)->message;
-        if (m->pins == 0 && !(m->spool_state & SPOOL_M_STAYS))
+        if (spool_pins(m) == 0 && !(m->spool_state & SPOOL_M_STAYS))
             return m;
     }
     return NULL;
@@ -144,7 +144,7 @@ void spool_compact_step(struct spool_log *log)
     case MOVE_WAIT_EXTENT:
         if (c->extent_waits)
             return;
-        if (!c->message || c->message->pins > 0 || log->spool->stopping)
+        if (!c->message || spool_pins(c->message) > 0 || log->spool->stopping)
             spool_move_end(c);
         else
             spool_move_read_extent(c);

@@ -32,7 +32,6 @@ struct spool_message *spool_message_create(struct spool *s, uint32_t recipient_c
     m->recipient_count = recipient_count;
     m->recipients_left = recipient_count;
     list_init(&m->in_segment);
-    list_init(&m->in_slot);
     return m;
 }
 
@@ -40,6 +39,11 @@ void spool_message_free(struct spool *s, struct spool_message *m)
 {
     struct pool *pool = pool_for(s, m->recipient_count);
 
+    if (m->warm) {
+        list_remove(&m->warm->in_slot);
+        pool_put(&s->warm_pool, m->warm);
+        m->warm = NULL;
+    }
     mem_free(m->extents);
     m->extents = NULL;
     if (pool)
@@ -94,18 +98,51 @@ bool spool_walk(struct spool *s, uint64_t *after, uint32_t max,
     return true;
 }
 
-void spool_message_cool(struct spool_message *m)
+/* ---- warm --------------------------------------------------------------------------------- */
+
+static struct spool_warm *warm_get(struct spool *s, struct spool_message *m)
 {
-    m->hot = NULL;
-    list_remove(&m->in_slot);
+    if (!m->warm) {
+        m->warm = pool_get(&s->warm_pool);
+        m->warm->message = m;
+        list_init(&m->warm->in_slot);
+    }
+    return m->warm;
+}
+
+static void warm_put(struct spool *s, struct spool_message *m)
+{
+    if (m->warm->hot || m->warm->pins > 0)
+        return;
+    pool_put(&s->warm_pool, m->warm);
+    m->warm = NULL;
+}
+
+void spool_message_heat(struct spool *s, struct spool_message *m, struct spool_slot *slot,
+                        const uint8_t *hot)
+{
+    struct spool_warm *warm = warm_get(s, m);
+
+    warm->hot = hot;
+    list_push_back(&slot->messages, &warm->in_slot);
+}
+
+void spool_message_cool(struct spool *s, struct spool_message *m)
+{
+    m->warm->hot = NULL;
+    list_remove(&m->warm->in_slot);
+    warm_put(s, m);
+}
+
+bool spool_is_hot(const struct spool_message *m)
+{
+    return spool_hot(m) != NULL;
 }
 
 static void bury(struct spool *s, struct spool_message *m, uint64_t ticket)
 {
     spool_index_remove(&s->messages, m);
     spool_message_unlink(m, ticket);
-    if (m->hot)
-        spool_message_cool(m);
     spool_message_free(s, m);
 }
 
@@ -115,16 +152,15 @@ void spool_message_kill(struct spool *s, struct spool_message *m, uint64_t ticke
     if (m->spool_state & SPOOL_M_MOVING)
         spool_compact_forget(m->segment->log, m);
     s->counters.messages--;
-    if (m->pins > 0)
+    if (spool_pins(m) > 0)
         m->spool_state |= SPOOL_M_DEAD;
     else
         bury(s, m, ticket);
 }
 
-void spool_message_pin(struct spool_message *m)
+void spool_message_pin(struct spool *s, struct spool_message *m)
 {
-    ASSERT(m->pins < UINT16_MAX);
-    m->pins++;
+    warm_get(s, m)->pins++;
 }
 
 /* The ticket of its last outcome was given out before this one. */
@@ -132,9 +168,10 @@ void spool_message_unpin(struct spool *s, struct spool_message *m)
 {
     const struct spool_log *log = m->segment->log;
 
-    ASSERT(m->pins > 0);
-    m->pins--;
-    if (m->pins == 0 && (m->spool_state & SPOOL_M_DEAD))
+    ASSERT(spool_pins(m) > 0);
+    m->warm->pins--;
+    warm_put(s, m);
+    if (spool_pins(m) == 0 && (m->spool_state & SPOOL_M_DEAD))
         bury(s, m, log->ticket + log->deferred_count);
 }
 

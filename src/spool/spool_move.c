@@ -143,7 +143,7 @@ static void extent_read_done(struct io_op *op)
 
     if (!read_more(c, c->slot->data))
         return;
-    if (!c->message || c->message->pins > 0) {
+    if (!c->message || spool_pins(c->message) > 0) {
         spool_move_end(c);
         return;
     }
@@ -217,7 +217,7 @@ static void extent_stable(struct spool_compaction *c, struct spool_pending *p,
     e->message = NULL;
     b->segment->loose++;
     c->extent_next++;
-    if (!c->message || c->message->pins > 0)
+    if (!c->message || spool_pins(c->message) > 0)
         spool_move_end(c);
     else
         extents_go_on(c);
@@ -283,7 +283,7 @@ void spool_move_append(struct spool_compaction *c)
 {
     struct spool_log *log = c->log;
 
-    if (!c->message || c->message->pins > 0) {
+    if (!c->message || spool_pins(c->message) > 0) {
         spool_move_end(c);
         return;
     }
@@ -313,7 +313,7 @@ static void record_read_done(struct io_op *op)
 
     if (!read_more(c, c->memory))
         return;
-    if (!c->message || c->message->pins > 0) {
+    if (!c->message || spool_pins(c->message) > 0) {
         spool_move_end(c);
         return;
     }
@@ -321,10 +321,10 @@ static void record_read_done(struct io_op *op)
     struct spool_message_view v;
     if (decode(c, c->record, SPOOL_RECORD_MESSAGE, &r) && !record_view(c, c->record, &v))
         c->error = -EBADMSG;
-    if (c->error && c->message->hot) {
+    if (c->error && spool_hot(c->message)) {
         /* What the disk has lost memory still knows. */
         report_damage(c, "copied again from memory");
-        memcpy(c->memory, c->message->hot, c->record_len);
+        memcpy(c->memory, spool_hot(c->message), c->record_len);
         c->record = c->memory;
         c->error = 0;
     }
@@ -360,8 +360,8 @@ static void relocate(struct spool_compaction *c, const struct spool_pending *p,
     spool_message_unlink(m, 0);
     m->segment = b->segment;
     m->offset = b->offset + p->at;
-    if (m->hot && m->record_len != p->len)
-        spool_message_cool(m); /* memory has it as it was */
+    if (spool_hot(m) && m->record_len != p->len)
+        spool_message_cool(c->log->spool, m); /* memory has it as it was */
     m->record_len = p->len;
     if (c->extents) {
         struct spool_extent *old = m->extents;
@@ -388,7 +388,7 @@ void spool_compact_stable(struct spool_pending *p, struct spool_batch *b)
     ASSERT(c->state == MOVE_WAIT);
     /* Pinned: somebody may be reading it on another shard. It stays, and so does what the copy names:
      * a recovery that begins before the copy follows it. */
-    if (c->message && c->message->pins == 0)
+    if (c->message && spool_pins(c->message) == 0)
         relocate(c, p, b);
     else if (c->extents)
         hold_new_extents(c, b->segment);

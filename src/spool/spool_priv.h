@@ -84,6 +84,26 @@ struct spool_staging {
     uint64_t writer_memory, writer_memory_max;
 };
 
+/* ---- messages ---- */
+
+/* What only few messages have at a time: those in memory still, and those that somebody reads. */
+struct spool_warm {
+    struct list in_slot;           /* messages whose record is in the same staging slot */
+    struct spool_message *message; /* its */
+    const uint8_t *hot;            /* the record in memory, or NULL */
+    uint32_t pins;
+};
+
+static inline uint32_t spool_pins(const struct spool_message *m)
+{
+    return m->warm ? m->warm->pins : 0;
+}
+
+static inline const uint8_t *spool_hot(const struct spool_message *m)
+{
+    return m->warm ? m->warm->hot : NULL;
+}
+
 /* ---- messages by id ---- */
 
 enum { SPOOL_LEAF_MAX = 128 };
@@ -335,7 +355,7 @@ struct spool {
     struct spool_index messages;
     struct hash_table texts; /* recovery */
     struct pool message_pools[SPOOL_POOLS];
-    struct pool batch_pool, pending_pool;
+    struct pool warm_pool, batch_pool, pending_pool;
     struct list writers;  /* with memory, least recently used first */
     struct list waiting;  /* for room, longest first */
     struct list finished; /* writers whose `done` is due in the next step */
@@ -433,10 +453,12 @@ void spool_message_insert(struct spool *s, struct spool_message *m);
 /* Its last recipient is done, or recovery dropped it. */
 void spool_message_kill(struct spool *s, struct spool_message *m, uint64_t ticket);
 /* It stays where it is; its record in memory may go. */
-void spool_message_pin(struct spool_message *m);
+void spool_message_pin(struct spool *s, struct spool_message *m);
 void spool_message_unpin(struct spool *s, struct spool_message *m);
-void spool_message_cool(struct spool_message *m); /* its slot will be reused */
-void spool_outcomes_step(struct spool_log *log);  /* deferred ones */
+void spool_message_heat(struct spool *s, struct spool_message *m, struct spool_slot *slot,
+                        const uint8_t *hot);
+void spool_message_cool(struct spool *s, struct spool_message *m); /* its slot will be reused */
+void spool_outcomes_step(struct spool_log *log);                   /* deferred ones */
 
 /* ---- spool_texts ---- */
 /* While replaying: the message's text, in place of an older one; empty: none. */

@@ -141,7 +141,8 @@ struct spool_slot *spool_slot_get(struct spool *s, struct spool_log *log)
         return NULL;
     }
     while (!list_empty(&slot->messages))
-        spool_message_cool(container_of(slot->messages.next, struct spool_message, in_slot));
+        spool_message_cool(s,
+                           container_of(slot->messages.next, struct spool_warm, in_slot)->message);
     slot->fill = 0;
     slot->log = log;
     return slot;

@@ -73,6 +73,27 @@ START_TEST(objects_are_aligned)
 }
 END_TEST
 
+/* Nothing between them: 88 bytes each. */
+START_TEST(compact_objects_stand_close)
+{
+    struct pool p;
+    uint8_t *first, *second;
+
+    pool_init_compact(&p, "things", 85, 0);
+    first = pool_get(&p);
+    second = pool_get(&p);
+    ck_assert_int_eq(second - first, 88);
+    memset(first, 1, 88);
+    memset(second, 2, 88);
+    pool_put(&p, first);
+    pool_put(&p, second);
+    ck_assert_ptr_eq(pool_get(&p), second);
+    ck_assert_uint_eq(second[87], 0);
+    pool_put(&p, second);
+    pool_finish(&p);
+}
+END_TEST
+
 START_TEST(unused_pool_finishes)
 {
     struct pool p = {0};
@@ -124,6 +145,7 @@ Suite *pool_suite(void)
     tcase_add_test(tc, counts_and_limits);
     tcase_add_test(tc, objects_are_cleared_and_apart);
     tcase_add_test(tc, objects_are_aligned);
+    tcase_add_test(tc, compact_objects_stand_close);
     tcase_add_test(tc, unused_pool_finishes);
     add_abort_test(tc, leak_aborts);
     add_abort_test(tc, returning_too_many_aborts);

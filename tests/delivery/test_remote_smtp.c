@@ -384,7 +384,7 @@ static enum delivery_no_copy copies(const char *ip, size_t body_len, uint64_t se
     world_open(&w, seed, NULL);
     p = world_peer(&w, ip, 2525);
     world_set_body(&w, slice_of(body, body_len));
-    ck_assert_ptr_nonnull(w.message->hot);
+    ck_assert(spool_is_hot(w.message));
     (void)snprintf(to, sizeof(to), "%s:2525", ip);
     (void)world_send(&w, to);
     world_run(&w);

@@ -322,7 +322,7 @@ static bool pick_visit(struct spool_message *m, void *context)
 {
     struct pick *p = context;
 
-    if (m->pins == 0 || p->pinned)
+    if (spool_pins(m) == 0 || p->pinned)
         p->found = m;
     return p->skip-- > 0 || !p->found;
 }

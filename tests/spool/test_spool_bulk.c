@@ -316,7 +316,7 @@ START_TEST(bulk_dropped)
         ck_assert(x.ready == busy);
     }
     for (unsigned i = 0; i < MANY; i++)
-        ck_assert_uint_eq(spool_find(x.w.s, x.ids[i])->pins, 0);
+        ck_assert_uint_eq(spool_pins(spool_find(x.w.s, x.ids[i])), 0);
     add_all(&x);
     ck_assert_uint_eq(take_all(&x), MANY);
     many_close(&x);
