@@ -42,6 +42,9 @@ bool policy_check_mail(const struct policy_client *client, const struct smtp_add
  * `sender` as in MAIL FROM: routes may be by sender. */
 bool policy_check_rcpt(const struct policy_client *client, struct slice sender,
                        const struct smtp_address *recipient, struct smtp_reply *out_refusal);
+/* The one address that an alias stands for: whether its destination would refuse it for certain. */
+bool policy_check_target(const struct policy_client *client, struct slice sender,
+                         const struct smtp_address *target, struct smtp_reply *out_refusal);
 /* Whether the user who has logged in may send from this address: it is his name; or the users file, or
  * the map (auth.senders) gives it to him. An address with a subaddress, in a domain of ours that has them, is
  * also whose the address without it is. Any case. */

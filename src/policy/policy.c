@@ -102,15 +102,13 @@ static bool is_mailbox(const struct conf_destination *to, const struct conf_doma
 }
 
 /* What the destination would refuse for certain is refused here, in the session, so that nothing
- * bounces: mail for "reject:", and names that no mailbox can have. Not of an alias: its mail goes elsewhere. */
-static bool check_destination(const struct policy_client *client, struct slice sender,
-                              const struct smtp_address *recipient, struct smtp_reply *out_refusal)
+ * bounces: mail for "reject:", and names that no mailbox can have. */
+bool policy_check_target(const struct policy_client *client, struct slice sender,
+                         const struct smtp_address *recipient, struct smtp_reply *out_refusal)
 {
     const struct conf_destination *to;
     struct routing_way way;
 
-    if (routing_is_alias(client->conf, recipient))
-        return true;
     routing_find(client->conf, sender, recipient->text, &way);
     to = &way.to->items[0];
     if (!is_mailbox(to, way.ours, recipient->local))
@@ -119,6 +117,14 @@ static bool check_destination(const struct policy_client *client, struct slice s
         return true;
     *out_refusal = (struct smtp_reply){.code = 550, .enhanced = {5, 7, 1}, .text = to->text};
     return false;
+}
+
+/* Not of an alias: its mail goes elsewhere. */
+static bool check_destination(const struct policy_client *client, struct slice sender,
+                              const struct smtp_address *recipient, struct smtp_reply *out_refusal)
+{
+    return routing_is_alias(client->conf, recipient)
+           || policy_check_target(client, sender, recipient, out_refusal);
 }
 
 /* The networks of relay_from have no part in the role submission: its users log in. */

@@ -319,19 +319,29 @@ static void keep_recipient(struct transaction_check *c)
         c->dsn.orcpt = arena_dup(&c->arena, c->dsn.orcpt);
 }
 
-/* Of an alias for several, others may well exist if one does not: what it says is the administrator's. */
-static enum verify_verdict verify_of_recipient(struct session *s)
+/* What the mail would come to: of an alias for several, others may well exist if one does not, and what it says is
+ * the administrator's. The verdict is that of verify; what policy refuses is said and done. */
+static bool check_target(struct session *s, enum verify_verdict *out_verdict)
 {
     struct transaction_check *c = &s->tx->check;
     struct verify_question question = {
         .conf = s->client.conf, .sender = s->tx->sender, .client = s->client.ip};
     struct smtp_address target;
+    struct smtp_reply refusal;
 
-    if (s->server->o.verify == NULL || c->targets.count != 1
+    *out_verdict = VERIFY_GOOD;
+    if (c->targets.count != 1
         || smtp_address_parse(c->targets.items[0], 0, &target) != SMTP_ADDRESS_OK)
-        return VERIFY_GOOD;
+        return true;
+    if (c->expanded && !policy_check_target(&s->client, s->tx->sender, &target, &refusal)) {
+        give_recipient_back(s, &refusal);
+        return false;
+    }
+    if (s->server->o.verify == NULL)
+        return true;
     question.recipient = &target;
-    return verify_recipient(s->server->o.verify, &c->query, &question);
+    *out_verdict = verify_recipient(s->server->o.verify, &c->query, &question);
+    return true;
 }
 
 void transaction_checked(struct session *s)
@@ -372,7 +382,8 @@ void transaction_add_recipient(struct session *s)
         give_recipient_back(s, refusal);
         return;
     }
-    verdict = verify_of_recipient(s);
+    if (!check_target(s, &verdict))
+        return;
     if (verdict != VERIFY_WAIT) {
         answer_rcpt(s, verdict);
         return;

@@ -26,7 +26,7 @@ static uint32_t extension_of(enum conf_extension extension)
 
 static uint32_t extensions_of(const struct server_terms *t)
 {
-    uint32_t set = SMTP_EXT_SERVER;
+    uint32_t set = SMTP_EXT_SERVER | SMTP_EXT_SERVER_KEPT;
 
     if (t->tls != NULL)
         set |= SMTP_EXT_REQUIRETLS;

@@ -126,6 +126,7 @@ static void took_answer(struct verify_entry *e)
 {
     const struct verify_ask *a = &e->ask;
     bool was_good = e->verdict == VERIFY_GOOD;
+    uint64_t again_ms = VERIFY_LATER_MS;
 
     switch (a->answer) {
     case VERIFY_ANSWER_YES: keep(e, VERIFY_GOOD, a->conf->verify.callout.positive); return;
@@ -137,11 +138,14 @@ static void took_answer(struct verify_entry *e)
         if (!was_good)
             verify_client_was_wrong(e->v, &e->client);
         return;
-    case VERIFY_ANSWER_NONE: e->site->down_until_ms = verify_now_ms(e->v) + VERIFY_DOWN_MS; break;
+    case VERIFY_ANSWER_NONE:
+        e->site->down_until_ms = verify_now_ms(e->v) + VERIFY_DOWN_MS;
+        again_ms = VERIFY_DOWN_MS;
+        break;
     case VERIFY_ANSWER_LATER: break;
     }
     e->v->counters.callouts_unanswered++;
-    keep(e, was_good ? VERIFY_GOOD : no_answer(a->conf), VERIFY_LATER_MS);
+    keep(e, was_good ? VERIFY_GOOD : no_answer(a->conf), again_ms);
 }
 
 static void probe(struct verify_site *site, const struct conf *conf);

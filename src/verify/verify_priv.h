@@ -15,7 +15,7 @@ enum {
     VERIFY_DOMAIN_BAD_MS = 2 * 60 * 1000,
     VERIFY_DOMAIN_DOUBT_MS = 5 * 1000,
     /* Call-outs. */
-    VERIFY_LATER_MS = 60 * 1000,            /* a 4yz, or silence after better times */
+    VERIFY_LATER_MS = 60 * 1000,            /* a 4yz */
     VERIFY_DOWN_MS = 10 * 1000,             /* a silent next hop is left alone */
     VERIFY_CATCH_ALL_MS = 60 * 60 * 1000,   /* until it is asked again whether it takes anybody */
     VERIFY_SELECTIVE_MS = 24 * 3600 * 1000, /* the same where it does not */

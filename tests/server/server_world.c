@@ -32,9 +32,32 @@ static void never_ready(struct spool_reader *r)
     (void)r;
 }
 
+static void note_message(struct server_world *w, const struct spool_message *m, struct slice envid)
+{
+    if (envid.len > 0)
+        (void)buf_printf(&w->mail, "[%.*s]", SLICE_ARG(envid));
+    if (m->flags & (SPOOL_RET_FULL | SPOOL_RET_HDRS))
+        (void)buf_printf(&w->mail, "[%s]", m->flags & SPOOL_RET_FULL ? "FULL" : "HDRS");
+}
+
+static void note_dsn(struct server_world *w, const struct spool_dsn *dsn)
+{
+    static const char *const names[] = {"NEVER", "SUCCESS", "FAILURE", "DELAY"};
+
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++)
+        if (dsn->notify & 1u << i)
+            (void)buf_printf(&w->mail, "[%s]", names[i]);
+    if (dsn->orcpt.len > 0)
+        (void)buf_printf(&w->mail, "[%.*s]", SLICE_ARG(dsn->orcpt));
+    if (dsn->flags & SPOOL_RECIPIENT_EXPANDED)
+        (void)buf_append_str(&w->mail, "[expanded]");
+}
+
 static void note_mail(struct server_world *w, struct spool_message *m)
 {
     struct slice *to = mem_calloc(m->recipient_count, sizeof(*to));
+    struct spool_dsn *dsn = mem_calloc(m->recipient_count, sizeof(*dsn));
+    struct slice envid;
     struct spool_ref ref = spool_pin(w->spool, m);
     struct spool_reader r = {0};
     struct slice sender, piece;
@@ -42,9 +65,14 @@ static void note_mail(struct server_world *w, struct spool_message *m)
 
     spool_reader_begin(&r, w->io, &ref, never_ready);
     ck_assert_int_eq(spool_reader_envelope(&r, &sender, to, NULL), SPOOL_READ_PIECE);
-    (void)buf_printf(&w->mail, "{%.*s|", SLICE_ARG(sender));
-    for (uint32_t i = 0; i < m->recipient_count; i++)
+    spool_reader_dsn(&r, &envid, dsn);
+    (void)buf_printf(&w->mail, "{%.*s", SLICE_ARG(sender));
+    note_message(w, m, envid);
+    (void)buf_append_str(&w->mail, "|");
+    for (uint32_t i = 0; i < m->recipient_count; i++) {
         (void)buf_printf(&w->mail, "%s%.*s", i > 0 ? " " : "", SLICE_ARG(to[i]));
+        note_dsn(w, &dsn[i]);
+    }
     while (spool_reader_body(&r, &piece) == SPOOL_READ_PIECE)
         (void)buf_append_slice(&body, piece);
     (void)buf_append_str(&w->mail, "|");
@@ -53,6 +81,7 @@ static void note_mail(struct server_world *w, struct spool_message *m)
     spool_reader_finish(&r);
     spool_unpin(w->spool, m, &ref);
     buf_finish(&body);
+    mem_free(dsn);
     mem_free(to);
 }
 

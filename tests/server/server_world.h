@@ -40,8 +40,10 @@ struct server_world {
     struct spool *spool;
     uint64_t spool_bytes_max;
     uint64_t next_ms;
-    bool keep;       /* what is queued stays; else it is delivered at once, into `mail` */
-    struct buf mail; /* {sender|recipient recipient|body}, our own field left out */
+    bool keep; /* what is queued stays; else it is delivered at once, into `mail` */
+    /* {sender|recipient recipient|body}, our own field left out; behind them in brackets what was said about
+     * notices. */
+    struct buf mail;
     unsigned delivered;
 };
 
@@ -81,7 +83,7 @@ void client_finish(struct server_world *w, struct client *c);
 #define GREETING "220 mx.example ESMTP\r\n"
 #define EHLO_REPLY                                                            \
     "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 100000\r\n250-8BITMIME\r\n" \
-    "250 ENHANCEDSTATUSCODES\r\n"
+    "250-ENHANCEDSTATUSCODES\r\n250 DSN\r\n"
 #define ENVELOPE       "MAIL FROM:<a@client.example>\r\nRCPT TO:<b@one.example>\r\nDATA\r\n"
 #define ENVELOPE_REPLY "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 End data with <CRLF>.<CRLF>\r\n"
 #define ACCEPTED       "250 2.0.0 Ok: queued as *\r\n"

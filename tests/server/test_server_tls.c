@@ -12,10 +12,10 @@ static struct server_world w;
 
 #define EHLO_CLEAR                                                            \
     "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 100000\r\n250-8BITMIME\r\n" \
-    "250-ENHANCEDSTATUSCODES\r\n250 STARTTLS\r\n"
+    "250-ENHANCEDSTATUSCODES\r\n250-STARTTLS\r\n250 DSN\r\n"
 #define EHLO_SECURE                                                           \
     "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 100000\r\n250-8BITMIME\r\n" \
-    "250-ENHANCEDSTATUSCODES\r\n250 REQUIRETLS\r\n"
+    "250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250 REQUIRETLS\r\n"
 #define GO_AHEAD "220 2.0.0 Ready to start TLS\r\n"
 
 static void begin(struct client *c)

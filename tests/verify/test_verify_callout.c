@@ -121,6 +121,8 @@ START_TEST(no_answer)
     ck_assert_uint_eq(w.asked, 1);
     w.down = false;
     verify_world_run_ms(&w, 11 * 1000);
+    ck_assert_int_eq(ask("known@inner.example")->q.verdict,
+                     VERIFY_GOOD); /* as soon as it is back */
     ck_assert_int_eq(ask("eve@inner.example")->q.verdict, VERIFY_UNKNOWN);
 }
 END_TEST
