@@ -13,6 +13,7 @@
 
 #include "base_mem.h"
 #include "sim_mail.h"
+#include "smtp_dsn.h"
 
 enum {
     EXPECTS_MAX = 32,
@@ -257,6 +258,7 @@ static bool is_encrypted(const struct client *c)
 
 static void say_mail(struct client *c, struct message *m)
 {
+    model_begin(m);
     (void)buf_printf(net_conn_out(&c->conn), "MAIL FROM:<%s>%s\r\n", m->sender,
                      c->plan->helo || m->number % 3 != 0 ? "" : " BODY=8BITMIME");
     expect(c, EXPECT_MAIL, m, 0);
@@ -264,8 +266,15 @@ static void say_mail(struct client *c, struct message *m)
 
 static void say_rcpt(struct client *c, struct message *m, uint32_t i)
 {
-    m->rcpts[i].admitted = false;
-    (void)buf_printf(net_conn_out(&c->conn), "RCPT TO:<%s>\r\n", m->rcpts[i].address);
+    struct name *n = &m->names[i];
+    struct buf *out = net_conn_out(&c->conn);
+
+    (void)buf_printf(out, "RCPT TO:<%s>", n->address);
+    if (n->notify != 0 && !c->plan->helo) {
+        (void)buf_append_str(out, " NOTIFY=");
+        (void)smtp_notify_format(n->notify, out);
+    }
+    (void)buf_append_str(out, "\r\n");
     expect(c, EXPECT_RCPT, m, i);
 }
 
@@ -297,7 +306,7 @@ static void begin_message(struct client *c)
     say_mail(c, m);
     if (!c->plan->pipelined || c->plan->helo)
         return;
-    for (uint32_t i = 0; i < m->rcpt_count; i++)
+    for (uint32_t i = 0; i < m->name_count; i++)
         say_rcpt(c, m, i);
     say_data(c, m);
 }
@@ -387,31 +396,46 @@ static bool take_reply(struct client *c, struct slice *in, unsigned *out_code)
     }
 }
 
-/* Not because of the weather: as it is to be. */
-static bool may_be_refused(const struct client *c, const struct rcpt *r)
+/* The one recipient that the name stands for; NULL: several, of whom nobody is asked. */
+static const struct rcpt *the_only(const struct message *m, const struct name *n)
 {
-    return r->fate == FATE_REJECT
-           || (world_of(c)->plan.verifies && (r->fate == FATE_NOWHERE || r->fate == FATE_SILENT));
+    for (uint32_t i = 0; i < m->rcpt_count; i++)
+        if (n->set == 1u << i)
+            return &m->rcpts[i];
+    return NULL;
+}
+
+/* For good, and not because of the weather. */
+static bool is_refused(const struct client *c, const struct message *m, const struct name *n)
+{
+    const struct rcpt *r = the_only(m, n);
+
+    return r != NULL
+           && (r->fate == FATE_REJECT || (world_of(c)->plan.verifies && r->fate == FATE_NOWHERE));
+}
+
+static bool may_be_refused(const struct client *c, const struct message *m, const struct name *n)
+{
+    const struct rcpt *r = the_only(m, n);
+
+    return is_refused(c, m, n)
+           || (r != NULL && world_of(c)->plan.verifies && r->fate == FATE_SILENT);
 }
 
 static void answered_rcpt(struct client *c, struct expect e, unsigned code)
 {
-    struct rcpt *r = &e.message->rcpts[e.rcpt];
+    struct name *n = &e.message->names[e.rcpt];
 
-    r->admitted = code == 250;
+    if (code == 250)
+        model_admit(e.message, n, c->plan->helo);
     if (code != 421 && code / 100 == 5)
-        WORLD_CHECK(world_of(c),
-                    r->fate == FATE_REJECT || code == 503
-                        || (world_of(c)->plan.verifies && r->fate == FATE_NOWHERE),
-                    "RCPT to %s: %u", r->address, code);
-    WORLD_CHECK(
-        world_of(c),
-        code != 250
-            || (r->fate != FATE_REJECT && (!world_of(c)->plan.verifies || r->fate != FATE_NOWHERE)),
-        "RCPT to %s: 250", r->address);
+        WORLD_CHECK(world_of(c), is_refused(c, e.message, n) || code == 503, "RCPT to %s: %u",
+                    n->address, code);
+    WORLD_CHECK(world_of(c), code != 250 || !is_refused(c, e.message, n), "RCPT to %s: 250",
+                n->address);
     if (c->plan->pipelined && !c->plan->helo)
         return;
-    if (e.rcpt + 1u < e.message->rcpt_count)
+    if (e.rcpt + 1u < e.message->name_count)
         say_rcpt(c, e.message, e.rcpt + 1u);
     else
         say_data(c, e.message);
@@ -425,8 +449,8 @@ static void answered_data(struct client *c, struct expect e, unsigned code)
         begin_body(c, e.message);
         return;
     }
-    for (uint32_t i = 0; i < e.message->rcpt_count; i++)
-        any |= !may_be_refused(c, &e.message->rcpts[i]);
+    for (uint32_t i = 0; i < e.message->name_count; i++)
+        any |= !may_be_refused(c, e.message, &e.message->names[i]);
     if (!any)
         e.message->state = MESSAGE_REFUSED; /* and rightly so */
     if (e.message->state == MESSAGE_WAITING) {

@@ -55,7 +55,7 @@ _Noreturn void world_fail(struct world *w, const char *format, ...)
 
 /* ---- sim_model.c: what was sent, and what has become of it --------------------------------- */
 
-enum { RCPTS_MAX = 6, MESSAGES_MAX = 64, ADDRESS_SIZE = 64 };
+enum { RCPTS_MAX = 6, NAMES_MAX = 10, MESSAGES_MAX = 64, ADDRESS_SIZE = 64 };
 
 /* What the world does with mail for an address when nothing else goes wrong. */
 enum fate {
@@ -75,18 +75,31 @@ struct rcpt {
     char address[ADDRESS_SIZE];
     uint8_t fate; /* enum fate */
     uint8_t later;
-    bool admitted; /* 250 to its RCPT in the attempt that counts */
+    bool admitted; /* 250 to an RCPT that stands for it, in the attempt that counts */
+    /* What those have asked for. */
+    bool wants_failure, wants_delay, wants_success;
     /* What the next hops have done. */
     uint32_t taken;      /* answered 250, or lost the answer on its way */
     uint32_t refused;    /* 5yz, or something that may be read as such */
     uint32_t bounced;    /* notifications that name it, but for: */
     uint32_t warned;     /* that it takes its time */
+    uint32_t told;       /* and of its success */
     uint32_t excuses;    /* for taking it once more: answers that did not get back */
     uint64_t taken_ms;   /* the last time */
     uint64_t bounced_ms; /* the first time */
     /* What the server's log says. */
     uint32_t said_delivered, said_bounced;
     uint64_t said_bounced_ms;
+};
+
+/* What the client says in RCPT: a recipient, or an alias for some. */
+struct name {
+    char address[ADDRESS_SIZE];
+    uint8_t set;    /* of recipients, a bit each */
+    uint8_t notify; /* a set of enum smtp_notify; 0: not to be said */
+    uint8_t asked;  /* as it was said when it was taken; not by HELO */
+    bool admitted;
+    uint32_t expanded; /* notifications that say so */
 };
 
 enum message_state {
@@ -110,6 +123,8 @@ struct message {
     uint64_t said_accepted_ms, said_dropped_ms; /* by the log: taken; a notification given up */
     struct rcpt rcpts[RCPTS_MAX];
     uint32_t rcpt_count;
+    struct name names[NAMES_MAX];
+    uint32_t name_count;
     struct buf body; /* as it is to arrive */
     struct buf wire; /* dot-stuffed, with the final dot */
 };
@@ -122,6 +137,11 @@ struct model {
 void model_finish(struct model *m);
 /* The recipient that an address stands for; NULL: none of ours. */
 struct rcpt *model_rcpt(struct model *m, struct slice address, struct message **out_message);
+/* The alias of the message; NULL: none of its. */
+struct name *model_alias(struct message *m, struct slice address);
+/* The client begins to send the message, perhaps once more; and a name of its was taken. */
+void model_begin(struct message *m);
+void model_admit(struct message *m, struct name *n, bool helo);
 /* The message whose sender this is. */
 struct message *model_sender(struct model *m, struct slice address);
 /* A next hop has the whole text; `will_answer` false: nobody will hear of it. */
@@ -195,6 +215,7 @@ struct plan {
     uint64_t data_timeout_ms; /* of the next hops' reply to the final dot */
     struct buf conf;
     struct buf other_conf; /* other routes: most reloads exchange the two */
+    int aliases;           /* a file, that the configuration names */
     struct sim_options weather;
     bool calm; /* no fault but the incidents */
     struct sink_weather sinks;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "sim_mail.h"
+#include "smtp_command.h"
 
 void model_finish(struct model *m)
 {
@@ -44,7 +45,7 @@ struct rcpt *model_rcpt(struct model *m, struct slice address, struct message **
         return NULL;
     message = &m->messages[number];
     if (index >= message->rcpt_count
-        || !slice_equal(address, slice_str(message->rcpts[index].address)))
+        || !slice_equal_nocase(address, slice_str(message->rcpts[index].address)))
         return NULL;
     if (out_message != NULL)
         *out_message = message;
@@ -64,6 +65,50 @@ struct message *model_sender(struct model *m, struct slice address)
     if (!slice_equal(address, slice_str(m->messages[number].sender)))
         return NULL;
     return &m->messages[number];
+}
+
+struct name *model_alias(struct message *m, struct slice address)
+{
+    for (uint32_t i = 0; i < m->name_count; i++)
+        if (m->names[i].address[0] == 'x' && slice_equal(address, slice_str(m->names[i].address)))
+            return &m->names[i];
+    return NULL;
+}
+
+/* ---- what is asked for ---------------------------------------------------------------------- */
+
+void model_begin(struct message *m)
+{
+    for (uint32_t i = 0; i < m->name_count; i++)
+        m->names[i].admitted = false;
+    for (uint32_t i = 0; i < m->rcpt_count; i++) {
+        struct rcpt *r = &m->rcpts[i];
+        r->admitted = r->wants_failure = r->wants_delay = r->wants_success = false;
+    }
+}
+
+static bool is_several(const struct name *n)
+{
+    return (n->set & (n->set - 1)) != 0;
+}
+
+/* What any of its names asks for holds for a recipient; the success of an alias for several is its own
+ * (RFC 3461 5.2.7). */
+void model_admit(struct message *m, struct name *n, bool helo)
+{
+    uint8_t notify = helo ? 0 : n->notify;
+
+    n->admitted = true;
+    n->asked = notify;
+    for (uint32_t i = 0; i < m->rcpt_count; i++) {
+        struct rcpt *r = &m->rcpts[i];
+        if ((n->set & 1u << i) == 0)
+            continue;
+        r->admitted = true;
+        r->wants_failure |= notify == 0 || (notify & SMTP_NOTIFY_FAILURE) != 0;
+        r->wants_delay |= notify == 0 || (notify & SMTP_NOTIFY_DELAY) != 0;
+        r->wants_success |= !is_several(n) && (notify & SMTP_NOTIFY_SUCCESS) != 0;
+    }
 }
 
 /* ---- what is delivered --------------------------------------------------------------------- */
@@ -167,11 +212,13 @@ static void check_duplicate(struct world *w, const struct message *m, const stru
 
 /* ---- notifications ------------------------------------------------------------------------- */
 
-/* The recipient that the next Final-Recipient names. NULL: there is no further one. */
-static struct rcpt *next_named(struct world *w, const struct message *about, struct slice *text)
+/* The recipient that the next Final-Recipient names, or in *out_alias the alias. Neither: there is no further one. */
+static struct rcpt *next_named(struct world *w, struct message *about, struct slice *text,
+                               struct name **out_alias)
 {
     static const struct slice field = SLICE_INIT("Final-Recipient:");
 
+    *out_alias = NULL;
     while (text->len > 0) {
         struct slice line = take_line(text);
         struct message *m = NULL;
@@ -184,6 +231,9 @@ static struct rcpt *next_named(struct world *w, const struct message *about, str
         slice_advance(&line, (size_t)at + 1);
         while (line.len > 0 && (line.data[line.len - 1] == '\n' || line.data[line.len - 1] == '\r'))
             line.len--;
+        *out_alias = model_alias(about, slice_trim(line));
+        if (*out_alias != NULL)
+            return NULL;
         r = model_rcpt(&w->model, slice_trim(line), &m);
         WORLD_CHECK(w, r != NULL && m == about, "P4: a notification to %s names %.*s",
                     about->sender, SLICE_ARG(line));
@@ -192,10 +242,16 @@ static struct rcpt *next_named(struct world *w, const struct message *about, str
     return NULL;
 }
 
-/* Behind its Final-Recipient: the sender is only told that it takes its time. */
-static bool is_delayed(struct slice text)
+/* What the field behind Final-Recipient says. */
+static bool is_action(struct slice text, const char *action)
 {
-    return slice_starts_nocase(take_line(&text), SLICE_LITERAL("Action: delayed"));
+    static const struct slice field = SLICE_INIT("Action: ");
+    struct slice line = take_line(&text);
+
+    if (!slice_starts_nocase(line, field))
+        return false;
+    slice_advance(&line, field.len);
+    return slice_starts_nocase(line, slice_str(action));
 }
 
 /* Once is enough, though a crash may repeat it. */
@@ -204,24 +260,54 @@ static void take_warning(struct world *w, const struct message *about, struct rc
     r->warned++;
     WORLD_CHECK(w, about->null_sender == false, "a warning about null sender's message %u",
                 about->number);
-    if (w->plan.weather.conn_reset == 0 && !w->cut && w->crash_count == 0
-        && w->options.fail_op == 0 && w->plan.weather.write_error == 0)
+    WORLD_CHECK(w, r->wants_delay, "a warning about %s that nobody asked for", r->address);
+    if (w->plan.weather.conn_reset == 0 && !w->cut && w->crash_count == 0 && w->options.fail_op == 0
+        && w->plan.weather.write_error == 0)
         WORLD_CHECK(w, r->warned <= 1 + r->excuses, "%u warnings about %s", r->warned, r->address);
+}
+
+static void take_failure(struct world *w, const struct message *about, struct rcpt *r)
+{
+    WORLD_CHECK(w, r->wants_failure, "message %u: a bounce of %s that nobody asked for",
+                about->number, r->address);
+    if (r->bounced++ == 0)
+        r->bounced_ms = world_now_ms(w);
+}
+
+static void take_expansion(struct world *w, const struct message *about, struct name *alias,
+                           struct slice text)
+{
+    WORLD_CHECK(w, is_action(text, "expanded"), "message %u: %s was no alias", about->number,
+                alias->address);
+    WORLD_CHECK(w,
+                alias->admitted && is_several(alias) && (alias->asked & SMTP_NOTIFY_SUCCESS) != 0,
+                "message %u: nobody asked how %s was expanded", about->number, alias->address);
+    alias->expanded++;
 }
 
 static void take_notification(struct world *w, struct slice address, struct slice text)
 {
     struct message *about = model_sender(&w->model, address);
+    struct name *alias;
     struct rcpt *r;
     unsigned named = 0;
 
     WORLD_CHECK(w, about != NULL, "P4: a notification to %.*s", SLICE_ARG(address));
-    for (; (r = next_named(w, about, &text)) != NULL; named++) {
+    for (; (r = next_named(w, about, &text, &alias)) != NULL || alias != NULL; named++) {
+        if (alias != NULL) {
+            take_expansion(w, about, alias, text);
+            continue;
+        }
         check_sent(w, about, r);
-        if (is_delayed(text))
+        if (is_action(text, "delayed")) {
             take_warning(w, about, r);
-        else if (r->bounced++ == 0)
-            r->bounced_ms = world_now_ms(w);
+        } else if (is_action(text, "delivered") || is_action(text, "relayed")) {
+            WORLD_CHECK(w, r->wants_success, "message %u: nobody asked how %s got it",
+                        about->number, r->address);
+            r->told++;
+        } else {
+            take_failure(w, about, r);
+        }
     }
     WORLD_CHECK(w, named > 0, "a notification to %s names nobody", about->sender);
 }
@@ -230,13 +316,15 @@ void model_excuse(struct world *w, struct slice address, struct slice text)
 {
     struct rcpt *r = model_rcpt(&w->model, address, NULL);
     struct message *about = model_sender(&w->model, address);
+    struct name *alias = NULL;
 
     if (r != NULL) {
         r->excuses++;
         return;
     }
-    while (about != NULL && (r = next_named(w, about, &text)) != NULL)
-        r->excuses++;
+    while (about != NULL && ((r = next_named(w, about, &text, &alias)) != NULL || alias != NULL))
+        if (r != NULL)
+            r->excuses++;
 }
 
 static void take(struct world *w, struct slice sender, struct slice address, struct slice text)
@@ -402,8 +490,8 @@ static void check_bounce(struct world *w, const struct message *m, const struct 
                     m->number);
         return;
     }
-    /* A notification may be refused, or expire itself. */
-    if (r->bounced == 0)
+    /* A notification may not be wanted; or be refused, or expire itself. */
+    if (r->bounced == 0 && r->wants_failure)
         WORLD_CHECK(w,
                     m->said_dropped_ms > 0
                         && (m->sender_refused > 0 || w->plan.weather.clock_jump > 0
@@ -485,10 +573,34 @@ static void check_rcpt(struct world *w, const struct message *m, const struct rc
         world_fail(w, "P4: message %u was delivered to %s and bounced", m->number, r->address);
 }
 
+/* Where nothing goes wrong, all is told that was asked for, and once. */
+static void check_told(struct world *w, const struct message *m)
+{
+    bool sure = w->plan.calm && w->crash_count == 0 && !w->cut && w->options.fail_op == 0
+                && m->state == MESSAGE_ACCEPTED && !m->deleted && !m->null_sender
+                && m->sender_fate == FATE_TAKE && m->said_dropped_ms == 0;
+
+    for (uint32_t i = 0; sure && i < m->name_count; i++) {
+        const struct name *n = &m->names[i];
+        if (is_several(n))
+            WORLD_CHECK(
+                w, n->expanded == (n->admitted && (n->asked & SMTP_NOTIFY_SUCCESS) != 0 ? 1 : 0),
+                "message %u: %u notifications that %s was expanded", m->number, n->expanded,
+                n->address);
+    }
+    for (uint32_t i = 0; sure && i < m->rcpt_count; i++) {
+        const struct rcpt *r = &m->rcpts[i];
+        WORLD_CHECK(w, r->told == (r->wants_success && is_delivered(w, r) ? 1 : 0),
+                    "message %u: %u notifications that %s has got it", m->number, r->told,
+                    r->address);
+    }
+}
+
 void model_check(struct world *w)
 {
     for (uint32_t i = 0; i < w->model.message_count; i++) {
         const struct message *m = &w->model.messages[i];
+        check_told(w, m);
         for (uint32_t k = 0; k < m->rcpt_count; k++)
             check_rcpt(w, m, &m->rcpts[k]);
     }

@@ -3,9 +3,13 @@
  * a few silly: a world in which everything is silly only shows that silly is slow.
  */
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base_mem.h"
 #include "sim_mail.h"
+#include "smtp_command.h"
 
 enum {
     KIB = 1024,
@@ -124,6 +128,100 @@ static enum fate choose_fate(struct rand *r)
     return (enum fate)rand_below(r, FATE_COUNT);
 }
 
+/* ---- what the client calls them --------------------------------------------------------------- */
+
+static struct name *add_name(struct message *m, const char *address, unsigned set)
+{
+    struct name *n = &m->names[m->name_count++];
+    size_t len = strlen(address);
+
+    ASSERT(m->name_count <= NAMES_MAX && len < sizeof(n->address));
+    memcpy(n->address, address, len + 1);
+    n->set = (uint8_t)set;
+    return n;
+}
+
+/* The same mailbox, in other letters. */
+static void add_once_more(struct message *m, uint32_t rcpt)
+{
+    struct name *n = add_name(m, m->rcpts[rcpt].address, 1u << rcpt);
+
+    for (char *c = strchr(n->address, '@'); *c != '\0'; c++)
+        *c = (char)(*c >= 'a' && *c <= 'z' ? *c & ~0x20 : *c);
+}
+
+static void write_targets(const struct message *m, unsigned set, const char *first, int file)
+{
+    const char *comma = first[0] != '\0' ? ", " : "";
+
+    (void)dprintf(file, "%s", first);
+    for (uint32_t i = 0; i < m->rcpt_count; i++) {
+        if (set & 1u << i) {
+            (void)dprintf(file, "%s%s", comma, m->rcpts[i].address);
+            comma = ", ";
+        }
+    }
+    (void)dprintf(file, "\n");
+}
+
+/* For the recipients of the set; behind another alias if `nested`. */
+static void add_alias(struct message *m, unsigned set, bool nested, int file)
+{
+    char inner[ADDRESS_SIZE] = "", address[ADDRESS_SIZE];
+
+    (void)snprintf(address, sizeof(address), "x%u.%u@alias.test", m->number, m->name_count);
+    if (nested) { /* and some of them are named twice */
+        (void)snprintf(inner, sizeof(inner), "y%u.%u", m->number, m->name_count);
+        (void)dprintf(file, "%s: ", inner);
+        write_targets(m, set, "", file);
+    }
+    (void)dprintf(file, "x%u.%u: ", m->number, m->name_count);
+    write_targets(m, nested ? set & 0x15 : set, inner, file);
+    (void)add_name(m, address, set);
+}
+
+static bool is_rejected(const struct message *m)
+{
+    for (uint32_t i = 0; i < m->rcpt_count; i++)
+        if (m->rcpts[i].fate == FATE_REJECT)
+            return true;
+    return false;
+}
+
+static void choose_notify(struct rand *r, struct name *n)
+{
+    static const uint8_t some[] = {SMTP_NOTIFY_NEVER,
+                                   SMTP_NOTIFY_FAILURE,
+                                   SMTP_NOTIFY_DELAY,
+                                   SMTP_NOTIFY_SUCCESS,
+                                   SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_FAILURE,
+                                   SMTP_NOTIFY_FAILURE | SMTP_NOTIFY_DELAY};
+
+    n->notify = some[rand_below(r, ARRAY_LEN(some))];
+}
+
+/* Mostly by their names; some behind aliases, some twice. (One who is refused in the session would be
+ * bounced behind an alias for several.) */
+static void choose_names(struct rand *r, struct message *m, int file)
+{
+    unsigned all = (1u << m->rcpt_count) - 1, named = 0;
+    bool plain = rand_chance(r, 1, 2);
+
+    for (unsigned k = 0; !plain && !is_rejected(m) && k < 2; k++) {
+        unsigned set = 1 + (unsigned)rand_below(r, all);
+        add_alias(m, set, rand_chance(r, 1, 3), file);
+        named |= set;
+    }
+    for (uint32_t i = 0; i < m->rcpt_count; i++)
+        if ((named & 1u << i) == 0 || rand_chance(r, 1, 3))
+            (void)add_name(m, m->rcpts[i].address, 1u << i);
+    if (!plain && m->name_count < NAMES_MAX)
+        add_once_more(m, (uint32_t)rand_below(r, m->rcpt_count));
+    for (uint32_t i = 0; i < m->name_count; i++)
+        if (rand_chance(r, 1, 4))
+            choose_notify(r, &m->names[i]);
+}
+
 static void make_message(struct rand *r, struct message *m, uint32_t number, size_t size)
 {
     static const enum fate senders[] = {FATE_TAKE, FATE_TAKE, FATE_TAKE, FATE_LATER, FATE_REFUSE};
@@ -175,6 +273,7 @@ static void choose_messages(struct world *w, bool tiny)
         for (uint32_t k = 0; k < c->count; k++) {
             struct message *m = &w->model.messages[w->model.message_count];
             make_message(r, m, w->model.message_count, choose_size(r, left, tiny));
+            choose_names(r, m, p->aliases);
             left -= buf_len(&m->body) < left ? buf_len(&m->body) : left;
             w->model.message_count++;
         }
@@ -323,6 +422,10 @@ static void write_head(const struct plan *p, struct buf *out)
                                 "domain \"no.test\" { to = \"reject:nobody here\" }\n";
 
     (void)buf_append_str(out, fixed);
+    (void)buf_printf(out,
+                     "domain \"alias.test\" { to = \"reject:not expanded\" "
+                     "aliases = \"/proc/self/fd/%d\" }\n",
+                     p->aliases);
     (void)buf_printf(out, "verify { recipient_domain = %s }\n", p->verifies ? "yes" : "no");
     (void)buf_printf(out, "spool_segment = \"%lluK\"\n", (unsigned long long)(p->segment / KIB));
     (void)buf_printf(out, "listener \"mx\" { address = {\"10.0.0.1:25\"} role = mx%s }\n",
@@ -372,6 +475,13 @@ static void write_conf(struct plan *p, struct rand *r, bool tiny)
     buf_finish(&tail);
 }
 
+static void open_aliases(struct plan *p)
+{
+    p->aliases = memfd_create("aliases", 0);
+    bool ok = p->aliases >= 0 && fchmod(p->aliases, 0600) == 0; /* or it would not be trusted */
+    ASSERT(ok);
+}
+
 void plan_make(struct world *w)
 {
     struct plan *p = &w->plan;
@@ -380,6 +490,7 @@ void plan_make(struct world *w)
 
     buf_init(&p->conf, 0);
     buf_init(&p->other_conf, 0);
+    open_aliases(p);
     choose_weather(w);
     if (rand_chance(r, 1, 2))
         p->tls = SIM_TLS_NULL;
@@ -420,6 +531,8 @@ static void add_fixed(struct world *w, size_t size, const enum fate *fates, uint
     m->number = w->model.message_count++;
     m->sender_fate = FATE_TAKE;
     (void)snprintf(m->sender, ADDRESS_SIZE, "s%u@back.test", m->number);
+    for (uint32_t i = 0; i < count; i++)
+        (void)add_name(m, m->rcpts[i].address, 1u << i);
     make_body(&w->rand, m, size);
     make_wire(m);
 }
@@ -431,8 +544,9 @@ void plan_make_fixed(struct world *w)
         "control = \"/run/control\"  relay_from = {\"10.0.2.0/24\"}\n"
         "verify { recipient_domain = no }\n"
         "listener \"mx\" { address = {\"10.0.0.1:25\"} }\n"
-        "domain \"box.test\" { to = \"maildir:/mail/%d/%u\" }\n"
+        "domain \"box.test\" { to = \"maildir:/mail/%%d/%%u\" }\n"
         "domain \"void.test\" { to = \"discard\" }\n"
+        "domain \"alias.test\" { to = \"reject:not expanded\" aliases = \"/proc/self/fd/%d\" }\n"
         "route \"a.test\" { to = \"smtp://10.0.1.1:2525\" tls = encrypt }\n"
         "route \"b.test\" { to = {\"smtp://10.0.1.9:2525\", \"smtp://10.0.1.2:2525\"} }\n"
         "route \"back.test\" { to = \"smtp://10.0.1.3:2525\" }\n"
@@ -456,13 +570,19 @@ void plan_make_fixed(struct world *w)
                                         .batch_slot_len = 64 * KIB,
                                         .extent_slots = 2,
                                         .extent_slot_len = 16 * KIB};
-    (void)buf_append_str(&p->conf, conf);
+    open_aliases(p);
+    (void)buf_printf(&p->conf, conf, p->aliases);
     (void)buf_append_str(&p->conf, with_tls);
     (void)buf_append_slice(&p->other_conf, buf_slice(&p->conf));
     add_fixed(w, 600, (enum fate[]){FATE_TAKE, FATE_MAILDIR}, 2);
     add_fixed(w, 0, (enum fate[]){FATE_LATER, FATE_REFUSE}, 2);
     add_fixed(w, 90 * KIB, (enum fate[]){FATE_TAKE, FATE_NOWHERE, FATE_MAILDIR}, 3);
     add_fixed(w, 300, (enum fate[]){FATE_NEVER, FATE_DISCARD}, 2);
+    /* The first is named by an alias for both, whose expansion is to be told, and one of them once more. */
+    w->model.messages[0].name_count = 0;
+    add_alias(&w->model.messages[0], 3, false, p->aliases);
+    w->model.messages[0].names[0].notify = SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_FAILURE;
+    add_once_more(&w->model.messages[0], 1);
     p->clients[0] = (struct client_plan){.first = 0, .count = 2, .pipelined = true, .chunk = 4096};
     p->clients[1] =
         (struct client_plan){.first = 2, .count = 2, .chunk = 60000, .tls = CLIENT_STARTTLS};
@@ -472,4 +592,5 @@ void plan_finish(struct plan *p)
 {
     buf_finish(&p->conf);
     buf_finish(&p->other_conf);
+    (void)close(p->aliases);
 }
