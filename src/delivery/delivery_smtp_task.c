@@ -158,6 +158,23 @@ static void begin_transaction(struct delivery_smtp *c, uint32_t count)
     smtp_client_begin(&c->smtp, &c->transaction, net_conn_out(&c->net));
 }
 
+/* Those for whom there was no room are to be said again, up to `max` of them. Answers how many. */
+static uint32_t revive(struct delivery_task *t, uint32_t max)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < t->recipient_count && count < max; i++) {
+        struct delivery_recipient *r = &t->recipients[i];
+
+        if (!r->turned_away)
+            continue;
+        r->turned_away = false;
+        r->status = DELIVERY_PENDING;
+        count++;
+    }
+    return count;
+}
+
 void delivery_smtp_task_begin(struct delivery_smtp *c, struct delivery_task *t)
 {
     uint32_t pending = 0;
@@ -168,6 +185,7 @@ void delivery_smtp_task_begin(struct delivery_smtp *c, struct delivery_task *t)
     c->task = t;
     if (c->messages > 0)
         c->d->counters.connections_reused++;
+    (void)revive(t, UINT32_MAX); /* another connection may have more room */
     for (uint32_t i = 0; i < t->recipient_count; i++)
         pending += t->recipients[i].status == DELIVERY_PENDING;
     begin_transaction(c, pending);
@@ -176,20 +194,9 @@ void delivery_smtp_task_begin(struct delivery_smtp *c, struct delivery_task *t)
 /* As many as it has taken before. */
 void delivery_smtp_task_go_on(struct delivery_smtp *c)
 {
-    struct delivery_task *t = c->task;
-    uint32_t count = 0;
-
     ASSERT(c->rcpt_room > 0);
-    for (uint32_t i = 0; i < t->recipient_count && count < c->rcpt_room; i++) {
-        struct delivery_recipient *r = &t->recipients[i];
-
-        if (!r->turned_away)
-            continue;
-        r->turned_away = false;
-        r->status = DELIVERY_PENDING;
-        count++;
-    }
-    begin_transaction(c, count);
+    c->task->put_back = false; /* it has got on */
+    begin_transaction(c, revive(c->task, c->rcpt_room));
 }
 
 /* The connection is gone, and with it nothing of the message: it goes on over another. If that is a new one, to
@@ -199,6 +206,9 @@ static bool goes_elsewhere(struct delivery_smtp *c, const struct delivery_reason
     struct delivery_task *t = c->task;
     bool pending = false;
 
+    /* Between two transactions: the first has delivered something, so this has an end. */
+    if (c->rcpt_done > 0 && !c->cut && revive(t, UINT32_MAX) > 0)
+        return true;
     for (uint32_t i = 0; i < t->recipient_count; i++)
         pending |= t->recipients[i].status == DELIVERY_PENDING;
     if (!pending || t->put_back || c->cut || why->scope != DELIVERY_SCOPE_CONNECTION)

@@ -348,6 +348,10 @@ static void say_outcomes(struct peer_session *s)
         (void)snprintf(text, sizeof(text), "%s outcome %u", s->outcomes[i], i);
         say(s, s->peer->script.lmtp && s->outcomes[i][0] != '\0' ? text : usual_one);
     }
+    if (s->peer->script.one_message && !s->silent) {
+        s->silent = true;
+        net_conn_close(&s->net, true);
+    }
 }
 
 /* False: more is needed. */

@@ -50,6 +50,7 @@ struct peer_script {
     bool dsn;           /* DSN is offered */
     unsigned rcpts_max; /* of a transaction; then `rcpts_over`, or 452 4.5.3; 0: any */
     const char *rcpts_over;
+    bool one_message;      /* of a connection, which it closes then */
     const char *no_sender; /* 450 at MAIL for lines that have this in them */
     bool deaf;             /* reads nothing of the body; with `early` nothing after that */
     const char *early;     /* said when the body begins */

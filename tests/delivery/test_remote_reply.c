@@ -312,6 +312,39 @@ START_TEST(test_room)
 }
 END_TEST
 
+/* Each connection is good for one transaction of two recipients: closed behind it, or at the next MAIL. */
+START_TEST(test_room_and_no_more)
+{
+    struct sim_options pieces = sim_options_default();
+
+    pieces.recv_split = 9000;
+    pieces.latency_max_us = 5000;
+    for (unsigned seed = 1; seed <= 6; seed++) {
+        const struct world_result *r;
+        struct peer *p;
+        uint32_t i;
+
+        world_open(&w, seed, seed > 3 ? &pieces : NULL);
+        p = world_peer(&w, "10.0.1.1", 25);
+        p->script.rcpts_max = 2;
+        p->script.one_message = _i == 0;
+        p->script.good_messages = 1;
+        p->script.at[PEER_MAIL] = _i == 1 ? "421 4.7.0 Enough" : _i == 2 ? PEER_DROP : NULL;
+        i = world_send_to(&w, (const char *const[]){"10.0.1.1:25", NULL},
+                          (const char *const[]){"a@x.example", "b@x.example", "c@x.example",
+                                                "d@x.example", "e@x.example", NULL});
+        world_run(&w);
+        r = world_result(&w, i);
+        for (uint32_t k = 0; k < 5; k++)
+            ck_assert_msg(r->status[k] == DONE, "%u: status %u code %u", k, r->status[k],
+                          r->code[k]);
+        ck_assert_uint_eq(p->dots, 3);
+        ck_assert_uint_eq(p->accepted, 3);
+        world_close(&w);
+    }
+}
+END_TEST
+
 /* The next message on this connection goes all at once again, as the peer decides. */
 START_TEST(test_room_for_others)
 {
@@ -467,6 +500,7 @@ Suite *remote_reply_suite(void)
     tcase_add_test(tc, test_long_words);
     tcase_add_loop_test(tc, test_others_go_on, 0, 2);
     tcase_add_loop_test(tc, test_room, 0, (int)ARRAY_LEN(rooms));
+    tcase_add_loop_test(tc, test_room_and_no_more, 0, 3);
     tcase_add_test(tc, test_room_for_others);
     tcase_add_loop_test(tc, test_used_connection_ends, 0, (int)ARRAY_LEN(ends));
     tcase_add_loop_test(tc, test_new_connection_ends, 0, (int)ARRAY_LEN(ends));
