@@ -26,7 +26,7 @@ static bool parse_segment(const char *name, uint64_t *out)
 {
     uint64_t value = 0;
 
-    if (strlen(name) != 20 || strcmp(name + 16, ".seg") != 0)
+    if (strlen(name) != 20 || memcmp(name + 16, ".seg", 5) != 0)
         return false;
     for (int i = 0; i < 16; i++) {
         char c = name[i];
