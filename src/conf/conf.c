@@ -7,6 +7,7 @@
 #include "base_hash.h"
 #include "base_mem.h"
 #include "conf_build_priv.h"
+#include "conf_notices_priv.h"
 #include "conf_secret_priv.h"
 #include "conf_tables_priv.h"
 #include "conf_values_priv.h"
@@ -106,6 +107,7 @@ bool conf_load_after(const char *path, const struct conf *before, struct conf **
     conf_senders_load(&load);
     conf_aliases_load(&load);
     conf_values_load(&load);
+    conf_notices_load(&load);
     bool ok = load.error_count == 0;
     atomic_init(&load.box->conf.refs, 1);
     if (ok) {

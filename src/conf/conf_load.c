@@ -138,6 +138,15 @@ void conf_errors_finish(struct conf_errors *errors)
     *errors = (struct conf_errors){0};
 }
 
+void conf_texts_add(struct conf_load *load, struct conf_text *text)
+{
+    struct conf_text **end = &load->texts;
+
+    for (; *end != NULL; end = &(*end)->next)
+        text->number = (*end)->number + 1;
+    *end = text;
+}
+
 void conf_mark(struct conf_load *load, const void *field, struct conf_place place)
 {
     if (load->mark_count == load->mark_capacity) {

@@ -75,6 +75,9 @@ void conf_warn(struct conf_load *load, struct conf_place place, const char *form
 /* Moves the problems, sorted by place, to the caller's list. */
 void conf_report(struct conf_load *load, struct conf_errors *errors);
 
+/* A text that was read: the load's from here on. */
+void conf_texts_add(struct conf_load *load, struct conf_text *text);
+
 void conf_mark(struct conf_load *load, const void *field, struct conf_place place);
 /* Once all marks are made, and before the first question. */
 void conf_marks_sort(struct conf_load *load);

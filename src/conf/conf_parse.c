@@ -200,13 +200,10 @@ __attribute__((format(printf, 2, 0))) static void parse_error(cfg_t *cfg, const 
 
 static void add_text(struct conf_load *load, struct conf_text *text)
 {
-    struct conf_text **end = &load->texts;
     struct conf_place place = {text, 1};
     const char *why;
 
-    for (; *end != NULL; end = &(*end)->next)
-        text->number = (*end)->number + 1;
-    *end = text;
+    conf_texts_add(load, text);
     if (!conf_text_prepare(text, &place.line, &why)) {
         conf_fail(load, place, "%s", why);
         text->bad = true;
