@@ -368,20 +368,12 @@ static void submission_done(struct spool_writer *w, enum spool_result result)
     s->result = result;
 }
 
-uint64_t origin_submit(struct origin_world *w, const char *sender, const char *const *recipients,
-                       struct slice body, uint16_t flags)
+uint64_t origin_submit_envelope(struct origin_world *w, struct spool_envelope *envelope,
+                                struct slice body)
 {
     struct submission s = {.w = {.ready = submission_ready, .done = submission_done}};
-    struct slice list[400];
-    struct spool_envelope envelope = {.sender = slice_str(sender),
-                                      .recipients = list,
-                                      .arrived_s = (uint32_t)(io_unix_ms(w->io) / 1000),
-                                      .flags = flags};
 
-    while (recipients[envelope.recipient_count] != NULL) {
-        list[envelope.recipient_count] = slice_str(recipients[envelope.recipient_count]);
-        envelope.recipient_count++;
-    }
+    envelope->arrived_s = (uint32_t)(io_unix_ms(w->io) / 1000);
     if (spool_writer_begin(w->spool, &s.w, body.len) != SPOOL_OK)
         return 0;
     for (;;) {
@@ -394,13 +386,27 @@ uint64_t origin_submit(struct origin_world *w, const char *sender, const char *c
         }
         origin_pass(w);
     }
-    spool_writer_commit(&s.w, &envelope);
+    spool_writer_commit(&s.w, envelope);
     while (!s.done)
         origin_pass(w);
     if (s.result != SPOOL_OK)
         return 0;
     (void)queue_accept(&w->queue, s.w.message);
     return s.w.id;
+}
+
+uint64_t origin_submit(struct origin_world *w, const char *sender, const char *const *recipients,
+                       struct slice body, uint16_t flags)
+{
+    struct slice list[400];
+    struct spool_envelope envelope = {
+        .sender = slice_str(sender), .recipients = list, .flags = flags};
+
+    while (recipients[envelope.recipient_count] != NULL) {
+        list[envelope.recipient_count] = slice_str(recipients[envelope.recipient_count]);
+        envelope.recipient_count++;
+    }
+    return origin_submit_envelope(w, &envelope, body);
 }
 
 uint64_t origin_submit_one(struct origin_world *w, const char *sender, const char *recipient,

@@ -66,6 +66,9 @@ void origin_close(struct origin_world *w);             /* clean, and nothing may
  * recipients end in NULL. 0: the spool would not take it. */
 uint64_t origin_submit(struct origin_world *w, const char *sender, const char *const *recipients,
                        struct slice body, uint16_t flags);
+/* The same with an envelope of the caller's; its arrival is set. */
+uint64_t origin_submit_envelope(struct origin_world *w, struct spool_envelope *envelope,
+                                struct slice body);
 uint64_t origin_submit_one(struct origin_world *w, const char *sender, const char *recipient,
                            const char *body);
 
