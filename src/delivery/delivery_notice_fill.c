@@ -11,12 +11,14 @@ struct delivery_task *delivery_notice_task(const struct notice *n)
 
 /* ---- recipients ----------------------------------------------------------------------------- */
 
-/* "mx.example.org" of "mx.example.org[192.0.2.1]:25". */
+/* "mx.example.org" of "mx.example.org[192.0.2.1]:25"; a socket in the file system is no host. */
 static struct slice remote_host(const struct delivery_task *t)
 {
     struct slice remote = slice_str(t->remote);
     ptrdiff_t bracket = slice_find(remote, '[');
 
+    if (bracket < 0 && slice_find(remote, '/') >= 0)
+        return SLICE_NULL;
     return bracket > 0 ? slice_head(remote, (size_t)bracket) : remote;
 }
 
