@@ -5,6 +5,7 @@
  *
  *     status [json]
  *     queue VERB ...            admin_request.h
+ *     explain ADDRESS | ID [--sender=ADDRESS] [json]
  *     tls-report send
  *
  * A request that begins with the word "marked" gets an answer that ends in a NUL, so that an answer that

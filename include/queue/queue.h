@@ -149,6 +149,8 @@ bool queue_expired(const struct queue *q, const struct spool_message *m,
                    const struct conf_retry *retry);
 /* Of these, the latter: it is not even tried any more. */
 bool queue_past_deliver_by(const struct queue *q, const struct spool_message *m);
+/* Unix seconds when the message is given up; UINT32_MAX: never. */
+uint32_t queue_give_up_s(const struct spool_message *m, const struct conf_retry *retry);
 uint32_t queue_now_s(const struct queue *q); /* Unix time */
 /* The same, but of a leap of the wall clock the part that nobody is to be punished for yet is taken off:
  * for what ends a message's life. */

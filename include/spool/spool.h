@@ -192,7 +192,8 @@ struct spool_envelope {
     struct slice envid; /* ENVID as it came, xtext (RFC 3461 4.4); empty: none */
     const struct spool_dsn *dsn; /* one a recipient; NULL: nobody said anything */
     struct spool_terms terms;
-    uint32_t hold_until_s; /* all recipients are HELD until then; 0: not */
+    uint32_t hold_until_s;    /* all recipients are HELD until then; 0: not */
+    const uint16_t *attempts; /* made so far, elsewhere; one a recipient; NULL: none */
 };
 
 /* Embedded in its owner; zeroed is idle. */

@@ -106,12 +106,16 @@ static void request_words(struct admin_client *c, const struct slice *words, siz
         request_queue(c, words + 1, count - 1, line);
         return;
     }
+    if (count > 0 && word_is(words[0], "explain")) {
+        admin_explain(c, words + 1, count - 1, line);
+        return;
+    }
     if (count == 1U + json && word_is(words[0], "status"))
         admin_status(c, json);
     else if (count == 2 && word_is(words[0], "tls-report") && word_is(words[1], "send"))
         admin_report(c);
     else
-        admin_error(c, "unknown request; known are status, queue and tls-report send");
+        admin_error(c, "unknown request; known are status, queue, explain and tls-report send");
     mem_free(line);
 }
 

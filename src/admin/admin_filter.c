@@ -6,7 +6,6 @@
 #include "admin_filter_priv.h"
 
 #include "base_hash.h"
-#include "base_mem.h"
 #include "routing.h"
 
 /* ---- text ----------------------------------------------------------------------------------- */
@@ -62,16 +61,7 @@ struct slice admin_domain_of(struct slice address)
 
 uint32_t admin_hash(struct slice text)
 {
-    uint8_t small[320];
-    uint8_t *folded = text.len <= sizeof(small) ? small : mem_alloc(text.len);
-    uint32_t hash;
-
-    for (size_t i = 0; i < text.len; i++)
-        folded[i] = fold(text.data[i]);
-    hash = (uint32_t)hash_stable(slice_of(folded, text.len));
-    if (folded != small)
-        mem_free(folded);
-    return hash;
+    return text.len > 0 ? (uint32_t)hash_stable_nocase(text) : 0;
 }
 
 /* ---- criteria ------------------------------------------------------------------------------- */

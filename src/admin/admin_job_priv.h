@@ -91,6 +91,11 @@ bool admin_walk_is_over(const struct admin_job *j); /* the limit is reached */
 bool admin_act_hold(struct admin_job *j, const struct spool_message *m, uint32_t until_s,
                     struct slice reason);
 
+/* ---- admin_rows.c --------------------------------------------------------------------------- */
+
+/* A message into j->rows, as the request wants it. */
+void admin_row(struct admin_job *j, const struct spool_message *m, const struct admin_envelope *e);
+
 /* ---- kinds ---------------------------------------------------------------------------------- */
 
 extern const struct admin_job_kind admin_rows_kind; /* list, show, and any verb's --dry-run */
@@ -98,6 +103,11 @@ extern const struct admin_job_kind
     admin_actions_kind; /* retry, hold, release, delete, bounce, set */
 extern const struct admin_job_kind admin_summary_kind;
 extern const struct admin_job_kind admin_export_kind;
+extern const struct admin_job_kind admin_explain_kind; /* of messages */
+
+/* Asks with this kind; admin_queue() chooses it by the request. */
+void admin_job_begin(struct admin_client *c, struct admin_request *request, uint8_t *line,
+                     const struct admin_job_kind *kind);
 
 /* JSON: ,"key":"2026-11-21T22:19:50.000Z"; nothing if it is 0 or SPOOL_DUE_NEVER. */
 void admin_json_date(struct buf *out, const char *key, uint32_t unix_s);

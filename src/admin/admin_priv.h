@@ -59,6 +59,8 @@ void admin_report(struct admin_client *c);
 /* `request` is taken over, and what its words point into: `line`. */
 void admin_queue(struct admin_client *c, struct admin_request *request, uint8_t *line);
 void admin_holds(struct admin_client *c, struct admin_request *request, uint8_t *line);
+/* `words` are those behind "explain". */
+void admin_explain(struct admin_client *c, const struct slice *words, size_t count, uint8_t *line);
 void admin_import(struct admin_client *c, struct admin_request *request, uint8_t *line);
 
 #endif

@@ -33,7 +33,10 @@ static bool begin_answer(struct admin_job *j, bool last)
     if (j->began || (j->matched == 0 && !last))
         return true;
     if (j->matched == 0 && j->left == 0 && j->request.filter.id_count > 0) {
-        admin_error(j->client, "no such message in the queue");
+        admin_error(j->client, j->kind == &admin_explain_kind
+                                   ? "no such message in the queue: it has left it, and the "
+                                     "server's log says how (message=ID)"
+                                   : "no such message in the queue");
         return false;
     }
     j->began = true;
@@ -150,14 +153,15 @@ static const struct admin_job_kind *kind_of(const struct admin_request *r)
     UNREACHABLE();
 }
 
-void admin_queue(struct admin_client *c, struct admin_request *request, uint8_t *line)
+void admin_job_begin(struct admin_client *c, struct admin_request *request, uint8_t *line,
+                     const struct admin_job_kind *kind)
 {
     struct admin_job *j = mem_zalloc(sizeof(*j));
 
     j->client = c;
     j->request = *request;
     j->line = line;
-    j->kind = kind_of(request);
+    j->kind = kind;
     j->call.run = admin_walk_run;
     j->call.done = portion_done;
     buf_init(&j->rows, 0);
@@ -169,4 +173,9 @@ void admin_queue(struct admin_client *c, struct admin_request *request, uint8_t 
     c->release = job_release;
     c->step = job_step;
     job_step(c);
+}
+
+void admin_queue(struct admin_client *c, struct admin_request *request, uint8_t *line)
+{
+    admin_job_begin(c, request, line, kind_of(request));
 }

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "admin_job_priv.h"
+#include "routing.h"
 
 enum { LIST_RECIPIENTS_MAX = 1000, SHOW_RECIPIENTS_MAX = 5000 };
 
@@ -22,6 +23,43 @@ static uint32_t recipients_max(const struct admin_job *j, const struct spool_mes
     uint32_t most = j->request.verb == ADMIN_SHOW ? SHOW_RECIPIENTS_MAX : LIST_RECIPIENTS_MAX;
 
     return m->recipient_count < most ? m->recipient_count : most;
+}
+
+/* When a recipient's patience is over, and when its sender is to be told of the delay; 0: not. */
+struct patience {
+    uint32_t give_up_s, warn_s;
+};
+
+static struct patience patience_of(const struct admin_job *j, const struct spool_message *m,
+                                   const struct admin_envelope *e, uint32_t i)
+{
+    const struct spool_recipient *r = &m->recipients[i];
+    struct patience p = {0};
+    struct routing_way way;
+
+    if (j->request.verb != ADMIN_SHOW || r->state != SPOOL_RECIPIENT_WAITING)
+        return p;
+    routing_find(shard_queue(j->on)->conf, e->sender, e->recipients[i], &way);
+    p.give_up_s = queue_give_up_s(m, &way.route->retry);
+    if (way.route->retry.warn_after > 0 && !(r->flags & SPOOL_RECIPIENT_WARNED)
+        && e->sender.len > 0)
+        p.warn_s = m->arrived_s + (uint32_t)(way.route->retry.warn_after / 1000);
+    return p;
+}
+
+/* The rule that holds a message; NULL: none does. */
+static const struct queue_hold_rule *rule_of(const struct admin_job *j,
+                                             const struct queue_facts *facts)
+{
+    struct slice number = facts->waits_for;
+    uint64_t id;
+
+    if (facts->standing != QUEUE_IS_HELD || !slice_starts_nocase(number, SLICE_LITERAL("hold ")))
+        return NULL;
+    slice_advance(&number, 5);
+    if (!slice_to_u64(number, &id) || id > UINT32_MAX)
+        return NULL;
+    return queue_holds_find(&shard_queue(j->on)->holds, (uint32_t)id);
 }
 
 /* ---- JSON ----------------------------------------------------------------------------------- */
@@ -60,7 +98,7 @@ static void json_notify(struct buf *out, uint8_t notify)
 }
 
 static void json_recipient(struct buf *out, const struct spool_recipient *r, struct slice address,
-                           const struct spool_dsn *dsn)
+                           const struct spool_dsn *dsn, struct patience patience)
 {
     (void)buf_append_str(out, "{\"address\":");
     (void)json_append_string(out, address);
@@ -70,6 +108,8 @@ static void json_recipient(struct buf *out, const struct spool_recipient *r, str
         admin_json_date(out, r->flags & SPOOL_RECIPIENT_HELD ? "held_until" : "due", r->due_s);
     if (r->flags & SPOOL_RECIPIENT_WARNED)
         (void)buf_append_str(out, ",\"warned\":true");
+    admin_json_date(out, "given_up", patience.give_up_s);
+    admin_json_date(out, "warning", patience.warn_s);
     json_text(out, "orcpt", dsn->orcpt);
     json_notify(out, dsn->notify);
     (void)buf_append_str(out, "}");
@@ -90,10 +130,13 @@ static void json_details(struct buf *out, const struct spool_message *m,
 static void row_json(struct admin_job *j, const struct spool_message *m,
                      const struct admin_envelope *e)
 {
-    const struct queue_entry *entry = m->owner;
+    struct queue_facts facts;
+    const struct queue_hold_rule *rule;
     struct buf *out = &j->rows;
     char id[ID_TEXT_SIZE];
 
+    queue_entry_facts(m->owner, &facts);
+    rule = rule_of(j, &facts);
     id_to_text(m->id, id);
     (void)buf_printf(out, "{\"id\":\"%s\",\"state\":\"%s\",\"shard\":%u,\"size\":%" PRIu64, id,
                      admin_state_name(admin_message_state(m)), shard_number(j->on), m->body_len);
@@ -101,13 +144,18 @@ static void row_json(struct admin_job *j, const struct spool_message *m,
     (void)buf_append_str(out, ",\"sender\":");
     (void)json_append_string(out, e->sender);
     (void)buf_append_str(out, ",\"reason\":");
-    (void)json_append_string(out, queue_entry_reason(entry));
-    admin_json_date(out, "due", queue_entry_due_s(entry));
+    (void)json_append_string(out, facts.reason);
+    admin_json_date(out, "due", facts.due_s);
+    if (facts.standing == QUEUE_IS_PARKED)
+        json_text(out, "waits_for", facts.waits_for);
+    if (rule != NULL)
+        (void)buf_printf(out, ",\"rule\":%" PRIu32, rule->id);
     json_details(out, m, e);
     (void)buf_printf(out, ",\"recipient_count\":%" PRIu32 ",\"recipients\":[", m->recipient_count);
     for (uint32_t i = 0; i < recipients_max(j, m); i++) {
         (void)buf_append_str(out, i > 0 ? "," : "");
-        json_recipient(out, &m->recipients[i], e->recipients[i], &e->dsn[i]);
+        json_recipient(out, &m->recipients[i], e->recipients[i], &e->dsn[i],
+                       patience_of(j, m, e, i));
     }
     (void)buf_append_str(out, "]}");
 }
@@ -124,7 +172,8 @@ static void text_date(struct buf *out, const char *key, uint32_t unix_s)
     (void)buf_printf(out, " %s=%.19sZ", key, text);
 }
 
-static void text_recipient(struct buf *out, const struct spool_recipient *r, struct slice address)
+static void text_recipient(struct buf *out, const struct spool_recipient *r, struct slice address,
+                           struct patience patience)
 {
     bool waits = r->state == SPOOL_RECIPIENT_WAITING;
     bool held = waits && (r->flags & SPOOL_RECIPIENT_HELD);
@@ -138,14 +187,50 @@ static void text_recipient(struct buf *out, const struct spool_recipient *r, str
         (void)buf_printf(out, " attempts=%u", (unsigned)r->attempts);
     if (waits)
         text_date(out, held ? "until" : "next", r->due_s);
+    text_date(out, "given-up", patience.give_up_s);
+    text_date(out, "warning", patience.warn_s);
+    if (r->flags & SPOOL_RECIPIENT_WARNED)
+        (void)buf_append_str(out, " sender-was-warned");
+    (void)buf_append_str(out, "\n");
+}
+
+/* What it waits for, in words. */
+static void text_waits(const struct admin_job *j, const struct spool_message *m, struct buf *out)
+{
+    struct queue_facts facts;
+    const struct queue_hold_rule *rule;
+
+    queue_entry_facts(m->owner, &facts);
+    rule = rule_of(j, &facts);
+    switch (facts.standing) {
+    case QUEUE_IS_WAITING: (void)buf_append_str(out, "    waits for its next attempt"); break;
+    case QUEUE_IS_READY:
+        (void)buf_append_str(out, "    in line: it is tried as soon as possible");
+        break;
+    case QUEUE_IS_ACTIVE: (void)buf_append_str(out, "    being delivered"); break;
+    case QUEUE_IS_PARKED:
+        (void)buf_append_str(out, "    waits for its site, which is down or has no room");
+        break;
+    case QUEUE_IS_HELD: (void)buf_append_str(out, "    held"); break;
+    }
+    if (rule != NULL) {
+        (void)buf_printf(out, " by rule %" PRIu32 " (--%s=", rule->id,
+                         queue_hold_kind_name(rule->kind));
+        (void)text_append_printable(out, rule->value);
+        (void)buf_append_str(out, ")");
+        text_date(out, "until", rule->until_s);
+    }
+    text_date(out, "next", facts.due_s);
     (void)buf_append_str(out, "\n");
 }
 
 /* Facts are `key=value` lines. */
-static void text_details(struct buf *out, const struct spool_message *m,
+static void text_details(const struct admin_job *j, struct buf *out, const struct spool_message *m,
                          const struct admin_envelope *e)
 {
     struct slice left = e->facts;
+
+    text_waits(j, m, out);
 
     if (m->terms.priority != 0 || m->terms.deliver_by_s != 0) {
         (void)buf_printf(out, "    priority=%d", m->terms.priority);
@@ -184,10 +269,10 @@ static void row_text(struct admin_job *j, const struct spool_message *m,
         (void)buf_append_str(out, ")\n");
     }
     if (all)
-        text_details(out, m, e);
+        text_details(j, out, m, e);
     for (uint32_t i = 0; i < shown; i++) {
         if (all || m->recipients[i].state == SPOOL_RECIPIENT_WAITING)
-            text_recipient(out, &m->recipients[i], e->recipients[i]);
+            text_recipient(out, &m->recipients[i], e->recipients[i], patience_of(j, m, e, i));
     }
     if (shown < m->recipient_count)
         (void)buf_printf(out, "    and %" PRIu32 " more\n", m->recipient_count - shown);
@@ -202,14 +287,19 @@ static bool always(const struct admin_job *j, const struct spool_message *m)
     return true;
 }
 
-static void take(struct admin_job *j, struct spool_message *m, const struct admin_envelope *e)
+void admin_row(struct admin_job *j, const struct spool_message *m, const struct admin_envelope *e)
 {
-    if (j->request.json && j->matched > 1)
-        (void)buf_append_str(&j->rows, ",\n");
     if (j->request.json)
         row_json(j, m, e);
     else
         row_text(j, m, e);
+}
+
+static void take(struct admin_job *j, struct spool_message *m, const struct admin_envelope *e)
+{
+    if (j->request.json && j->matched > 1)
+        (void)buf_append_str(&j->rows, ",\n");
+    admin_row(j, m, e);
 }
 
 static void begin(struct admin_job *j, struct buf *out)

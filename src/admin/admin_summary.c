@@ -37,6 +37,7 @@ struct summary {
     struct group **top; /* a heap, the least on top, then sorted */
     uint32_t top_count, top_max, selected;
     bool by_sender_too; /* routes hang on senders */
+    bool by_text;       /* names are as they are */
 };
 
 /* ---- groups --------------------------------------------------------------------------------- */
@@ -63,13 +64,13 @@ static void add_key(struct summary *s, uint64_t key, struct group *group)
     hash_table_insert(&s->keys, &k->node, key);
 }
 
-static char *name_dup(struct slice name)
+static char *name_dup(struct slice name, bool fold)
 {
     char *text = mem_alloc(name.len + 1);
 
     memcpy(text, name.data, name.len);
     for (size_t i = 0; i < name.len; i++) {
-        if (text[i] >= 'A' && text[i] <= 'Z')
+        if (fold && text[i] >= 'A' && text[i] <= 'Z')
             text[i] = (char)(text[i] + 'a' - 'A');
         if (text[i] == '\0')
             text[i] = '?';
@@ -89,7 +90,7 @@ static struct group *add_group(struct summary *s, struct slice name)
         s->groups = mem_realloc(s->groups, s->group_capacity * sizeof(struct group *));
     }
     g = mem_zalloc(sizeof(*g));
-    g->name = name_dup(name);
+    g->name = name_dup(name, !s->by_text);
     s->groups[s->group_count++] = g;
     return g;
 }
@@ -413,6 +414,7 @@ static void start(struct admin_job *j)
     hash_table_init(&s->keys);
     for (size_t i = 0; i < conf->route_count; i++)
         s->by_sender_too |= conf->routes[i].from.count > 0;
+    s->by_text = j->request.by == ADMIN_BY_REASON;
     j->matter = s;
     /* --limit is of rows here: all messages are counted. */
     j->rows_limit = j->request.filter.limit;

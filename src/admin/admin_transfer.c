@@ -270,6 +270,7 @@ bool admin_record_parse(struct admin_record *r, struct slice json, struct buf *o
     }
     r->envelope.recipients = r->recipients;
     r->envelope.dsn = r->dsn;
+    r->envelope.attempts = r->attempts;
     return true;
 }
 

@@ -64,8 +64,11 @@ static void take_head(struct main_answer *a)
         return;
     a->head_over = true;
     a->ok = slice_equal(slice_head(buf_slice(&a->head), (size_t)end), SLICE_LITERAL("ok"));
-    if (!a->ok)
-        main_complain("%.*s", (int)end, (const char *)buf_slice(&a->head).data);
+    if (!a->ok) {
+        size_t word = slice_starts_nocase(buf_slice(&a->head), SLICE_LITERAL("error ")) ? 6 : 0;
+        main_complain("%.*s", (int)((size_t)end - word),
+                      (const char *)buf_slice(&a->head).data + word);
+    }
     buf_consume(&a->head, (size_t)end + 1);
 }
 
@@ -273,4 +276,24 @@ int main_queue(const struct main_options *o)
         exit_code = run_request(&with_verb, &request);
     admin_request_finish(&request);
     return exit_code;
+}
+
+/* ---- explain -------------------------------------------------------------------------------- */
+
+int main_explain(const struct main_options *o)
+{
+    int things = 0;
+
+    for (int i = 0; i < o->word_count; i++) {
+        if (o->words[i][0] != '-')
+            things++;
+        else if (strncmp(o->words[i], "--sender=", 9) != 0)
+            things = -o->word_count;
+    }
+    if (things != 1) {
+        main_complain("usage: mailring explain ADDRESS [--sender=ADDRESS] [--json]\n"
+                      "       mailring explain ID [--json]");
+        return EX_USAGE;
+    }
+    return ask_words(o, "explain");
 }

@@ -24,6 +24,7 @@ int main_serve(const struct main_options *o);
 int main_check(const struct main_options *o);
 int main_status(const struct main_options *o);
 int main_queue(const struct main_options *o);
+int main_explain(const struct main_options *o);
 int main_tls_report(const struct main_options *o);
 int main_spool(const struct main_options *o);
 int main_passwd(const struct main_options *o);

@@ -82,8 +82,6 @@ void queue_lots_finish(struct queue *q);
 
 void queue_time_init(struct queue *q);
 void queue_time_look(struct queue *q); /* each pass: has the wall clock leapt? */
-/* Unix seconds when the message is given up; UINT32_MAX: never. */
-uint32_t queue_give_up_s(const struct spool_message *m, const struct conf_retry *retry);
 uint32_t queue_interval_max_s(const struct conf *conf);
 /* The wheel's time for a Unix time, at most a recheck away. */
 uint64_t queue_timer_ms(struct queue *q, uint32_t unix_s);

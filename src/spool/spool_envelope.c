@@ -86,6 +86,7 @@ static uint8_t *put_rows(const struct spool_envelope *e, uint8_t *row)
         const struct spool_recipient r = {
             .state = SPOOL_RECIPIENT_WAITING,
             .due_s = e->hold_until_s,
+            .attempts = e->attempts ? e->attempts[i] : 0,
             .flags = (uint8_t)((e->hold_until_s != 0 ? SPOOL_RECIPIENT_HELD : 0)
                                | (e->dsn ? e->dsn[i].flags & SPOOL_RECIPIENT_EXPANDED : 0)),
         };

@@ -206,6 +206,7 @@ START_TEST(held)
 {
     struct spool_world w;
     struct spool_dsn dsn[3];
+    const uint16_t attempts[3] = {7, 0, 65535};
     struct spool_envelope e = rich_envelope(dsn);
     struct spool_outcome release = {.recipient = 1,
                                     .state = SPOOL_RECIPIENT_WAITING,
@@ -214,6 +215,7 @@ START_TEST(held)
                                     .set_flags = SPOOL_RECIPIENT_WARNED};
 
     e.hold_until_s = SPOOL_DUE_NEVER;
+    e.attempts = attempts;
     spool_world_open(&w, (enum spool_world_kind)_i);
     ck_assert(spool_world_start(&w));
     struct spool_message *m = test_submit(&w, SLICE_LITERAL("hi\r\n"), &e);
@@ -232,7 +234,8 @@ START_TEST(held)
         ck_assert_uint_eq(m->recipients[0].due_s, SPOOL_DUE_NEVER);
         ck_assert_uint_eq(m->recipients[1].flags, SPOOL_RECIPIENT_WARNED);
         ck_assert_uint_eq(m->recipients[1].due_s, 5);
-        ck_assert_uint_eq(m->recipients[1].attempts, 0);
+        for (uint32_t i = 0; i < 3; i++)
+            ck_assert_uint_eq(m->recipients[i].attempts, attempts[i]);
         ck_assert_uint_eq(m->recipients[2].flags, SPOOL_RECIPIENT_HELD | SPOOL_RECIPIENT_EXPANDED);
     }
     spool_world_close(&w);
