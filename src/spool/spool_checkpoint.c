@@ -177,8 +177,11 @@ static uint32_t fill_part(struct spool_log *log, uint8_t *record, uint32_t room)
     _Static_assert((int)PART_MESSAGES <= (int)SPOOL_PART_TEXTS_MAX, "each may have its own text");
     spool_part_writer_init(&texts);
     while (count < PART_MESSAGES && (m = next_message(log)) != NULL) {
-        /* A copy that compaction made since BEGIN stands in the log itself, and says where. */
-        if (!(m->spool_state & (SPOOL_M_APPENDED | SPOOL_M_DEAD))) {
+        /* A copy that compaction made is on its way, and may say something else about the place by the
+         * time that this is read: what follows waits until it is known. */
+        if (m->spool_state & SPOOL_M_APPENDED)
+            break;
+        if (!(m->spool_state & SPOOL_M_DEAD)) {
             uint8_t *end = fill_entry(log, &texts, m, at, room - (size_t)(at - record), count == 0);
 
             if (!end)

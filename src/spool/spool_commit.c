@@ -192,7 +192,7 @@ void spool_writer_stable(struct spool_pending *p, struct spool_batch *b)
     spool_message_heat(s, m, b->slot, b->data + p->at);
     spool_writer_loosen(m->segment->log, m->extents, m->extent_count);
     spool_message_insert(s, m);
-    spool_message_link(m);
+    spool_message_link(m, true);
     s->counters.messages_committed++;
     w->message = m;
     w->pending = NULL;

@@ -374,7 +374,7 @@ static void relocate(struct spool_compaction *c, const struct spool_pending *p,
         c->extents = NULL;
         mem_free(old);
     }
-    spool_message_link(m);
+    spool_message_link(m, false);
 }
 
 void spool_compact_stable(struct spool_pending *p, struct spool_batch *b)

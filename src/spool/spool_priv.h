@@ -46,7 +46,7 @@ enum {
 /* Private bits of spool_message.spool_state. */
 enum {
     SPOOL_M_MOVING = 1,    /* compaction is reading it or has a copy on its way */
-    SPOOL_M_APPENDED = 2,  /* ... and that copy is in a batch: checkpoints leave it out */
+    SPOOL_M_APPENDED = 2,  /* ... and that copy is in a batch: checkpoints wait */
     SPOOL_M_STAYS = 4,     /* damaged or too large: compaction leaves it alone */
     SPOOL_M_MARK = 8,      /* recovery: seen since the checkpoint began */
     SPOOL_M_LOST = 16,     /* recovery: where it is said to be there is nothing */
@@ -393,7 +393,8 @@ void spool_segment_add(struct spool_segment *seg, uint64_t bytes);
 void spool_segment_remove(struct spool_segment *seg, uint64_t bytes, uint64_t ticket);
 bool spool_segment_dead(const struct spool_segment *seg); /* may be recycled now */
 uint64_t spool_extent_bytes(const struct spool_extent *e);
-void spool_message_link(struct spool_message *m); /* to its segments */
+/* To its segments. `fresh`: its record has just become stable for the first time. */
+void spool_message_link(struct spool_message *m, bool fresh);
 void spool_message_unlink(struct spool_message *m, uint64_t ticket);
 
 /* ---- spool_files ---- */

@@ -348,7 +348,7 @@ static bool adopt_message(struct spool_message *m, void *context)
         return true;
     }
     m->spool_state = 0;
-    spool_message_link(m);
+    spool_message_link(m, false);
     r->out->messages++;
     r->out->recipients += m->recipients_left;
     return true;

@@ -120,13 +120,15 @@ static void extents_link(struct spool_message *m)
     }
 }
 
-void spool_message_link(struct spool_message *m)
+void spool_message_link(struct spool_message *m, bool fresh)
 {
     struct spool_segment *seg = m->segment;
     struct spool_log *log = seg->log;
     /* Once a checkpoint's BEGIN is stable, whatever becomes stable stands behind it in the log, and a
-     * replay meets it there. */
-    bool running = log->check.state == CHECKPOINT_PARTS || log->check.state == CHECKPOINT_ENDED;
+     * replay meets it there. What has moved stands there as well, but why it waits does not: it gets an
+     * entry, with its new place. */
+    bool running =
+        fresh && (log->check.state == CHECKPOINT_PARTS || log->check.state == CHECKPOINT_ENDED);
 
     list_push_back(running ? &seg->checkpointed : &seg->messages, &m->in_segment);
     spool_segment_add(seg, m->record_len);

@@ -4,11 +4,12 @@
  *   sim_spool [--seed S] [--seeds N] [--passes N] [--verbose]
  *
  * A seed is a whole world: sizes, weather, work, the moments of crashes. Several shards append
- * messages small and large, abort some, record outcomes, pin and read; the machine loses power or its
- * process at any moment and comes back with another number of shards. After each start every message
- * that was acknowledged must be there with its bytes, each recipient at least as far as the last
- * outcome that was stable, nothing that was done or refused may be back, and no id comes twice. In the
- * end the weather clears and the spool must drain to nothing.
+ * messages small and large, abort some, record outcomes, change terms, pin and read, list; the machine
+ * loses power or its process at any moment and comes back with another number of shards. After each
+ * start every message that was acknowledged must be there with its bytes and all that its envelope said,
+ * each recipient at least as far as the last outcome that was stable, the terms and why it waits as they
+ * were then or later, nothing that was done or refused may be back, and no id comes twice. In the end
+ * the weather clears and the spool must drain to nothing.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@ enum {
     WRITERS = 8, /* a shard */
     READERS = 3,
     HISTORY_MAX = 8,
+    LISTED_MAX = 60, /* in a batch of a listing */
     RECIPIENTS_MAX = 40,
     BODY_BASE = 1 << 20,
     FILES_MAX = 30, /* a directory, when all is drained */
@@ -56,6 +58,16 @@ struct history {
     unsigned count;
 };
 
+/* The same of the terms, and of the words that were said last: how many of the base's first bytes. */
+struct values {
+    struct {
+        struct spool_terms terms;
+        uint32_t text;
+        uint64_t ticket;
+    } states[HISTORY_MAX];
+    unsigned count;
+};
+
 struct model {
     uint64_t id;
     enum fate fate;
@@ -63,6 +75,11 @@ struct model {
     uint32_t recipient_count;
     uint32_t arrived_s;
     bool found; /* by the recovery that is being checked */
+    bool rich;  /* its envelope says something about notices */
+    uint32_t hold_until_s;
+    uint16_t flags;
+    struct values terms, text;
+    uint32_t text_found;
     struct history *recipients;
     struct model *next; /* same bucket */
 };
@@ -86,8 +103,15 @@ struct reading {
     bool active, ready, envelope;
 };
 
+struct listing {
+    struct spool_bulk *bulk;
+    uint64_t after;
+    bool taking, waits, dropped;
+};
+
 struct shard {
     struct io *io;
+    struct listing listing;
     struct spool *s;
     struct worker workers[WRITERS];
     struct reading readings[READERS];
@@ -108,7 +132,7 @@ static struct {
     struct model *models[BUCKETS];
     uint64_t id_max[SHARDS_MAX];
     uint8_t base[BODY_BASE];
-    uint64_t acked, done, crashes, refused, opens_failed, rescued;
+    uint64_t acked, done, crashes, refused, opens_failed, rescued, revised, reasons, rows;
     uint64_t files;
 } world;
 
@@ -119,6 +143,28 @@ static struct model *model_find(uint64_t id)
     while (m && m->id != id)
         m = m->next;
     return m;
+}
+
+static struct spool_terms random_terms(void)
+{
+    return (struct spool_terms){.deliver_by_s = (uint32_t)rand_below(&world.rand, 3),
+                                .priority = (int8_t)((int)rand_below(&world.rand, 19) - 9)};
+}
+
+/* What was said with a recipient, without the text of its ORCPT: that is the recipient's own. */
+static struct spool_dsn dsn_of(const struct model *m, uint32_t index)
+{
+    uint64_t mix = m->id + index;
+
+    if (!m->rich)
+        return (struct spool_dsn){0};
+    return (struct spool_dsn){.notify = (uint8_t)(mix % 16),
+                              .flags = mix % 5 == 0 ? SPOOL_RECIPIENT_EXPANDED : 0};
+}
+
+static bool has_orcpt(const struct model *m, uint32_t index)
+{
+    return m->rich && (m->id + index) % 3 == 0;
 }
 
 static struct model *model_add(uint64_t id, uint32_t body_len, uint32_t recipients)
@@ -132,8 +178,19 @@ static struct model *model_add(uint64_t id, uint32_t body_len, uint32_t recipien
     m->recipient_count = recipients;
     m->arrived_s = (uint32_t)rand_u64(&world.rand);
     m->recipients = mem_calloc(recipients, sizeof(*m->recipients));
-    for (uint32_t i = 0; i < recipients; i++)
+    m->rich = rand_chance(&world.rand, 1, 3);
+    m->flags = (uint16_t)rand_below(&world.rand, 1024);
+    m->hold_until_s = rand_chance(&world.rand, 1, 8) ? 1 + (uint32_t)rand_below(&world.rand, 9) : 0;
+    m->terms.count = m->text.count = 1;
+    if (rand_chance(&world.rand, 1, 4))
+        m->terms.states[0].terms = random_terms();
+    for (uint32_t i = 0; i < recipients; i++) {
         m->recipients[i].count = 1;
+        m->recipients[i].states[0] = (struct spool_recipient){
+            .due_s = m->hold_until_s,
+            .flags = (uint8_t)((m->hold_until_s ? SPOOL_RECIPIENT_HELD : 0) | dsn_of(m, i).flags),
+        };
+    }
     m->next = *bucket;
     *bucket = m;
     return m;
@@ -166,9 +223,32 @@ static void history_settle(struct history *h, uint64_t stable)
     memmove(h->tickets, h->tickets + floor, h->count * sizeof(*h->tickets));
 }
 
+static void values_settle(struct values *v, uint64_t stable)
+{
+    unsigned floor = 0;
+
+    for (unsigned i = 1; i < v->count; i++) {
+        if (v->states[i].ticket <= stable)
+            floor = i;
+    }
+    v->count -= floor;
+    memmove(v->states, v->states + floor, v->count * sizeof(v->states[0]));
+}
+
+static uint32_t text_now(const struct model *m)
+{
+    return m->text.states[m->text.count - 1].text;
+}
+
+static bool same_terms(const struct spool_terms *a, const struct spool_terms *b)
+{
+    return a->deliver_by_s == b->deliver_by_s && a->priority == b->priority;
+}
+
 static bool same_state(const struct spool_recipient *a, const struct spool_recipient *b)
 {
-    return a->state == b->state && a->attempts == b->attempts && a->due_s == b->due_s;
+    return a->state == b->state && a->attempts == b->attempts && a->due_s == b->due_s
+           && a->flags == b->flags;
 }
 
 /* ---- writing ------------------------------------------------------------------------------ */
@@ -209,18 +289,27 @@ static void commit(struct worker *k)
 {
     struct model *m = k->model;
     struct slice to[RECIPIENTS_MAX];
-    char texts[RECIPIENTS_MAX][32];
+    struct spool_dsn dsn[RECIPIENTS_MAX];
+    char texts[RECIPIENTS_MAX][32], envid[20];
 
+    (void)snprintf(envid, sizeof(envid), "%" PRIx64, m->id);
     for (uint32_t i = 0; i < m->recipient_count; i++) {
         recipient_text(m, i, texts[i]);
         to[i] = slice_str(texts[i]);
+        dsn[i] = dsn_of(m, i);
+        dsn[i].orcpt = has_orcpt(m, i) ? to[i] : SLICE_NULL;
     }
     struct spool_envelope e = {
         .sender = SLICE_LITERAL("s@y.example"),
         .recipients = to,
         .recipient_count = m->recipient_count,
         .arrived_s = m->arrived_s,
+        .flags = m->flags,
         .facts = SLICE_LITERAL("client=192.0.2.9"),
+        .envid = m->rich ? slice_str(envid) : SLICE_NULL,
+        .dsn = m->rich ? dsn : NULL,
+        .terms = m->terms.states[0].terms,
+        .hold_until_s = m->hold_until_s,
     };
     m->fate = FATE_COMMITTED;
     trace(m, "commit");
@@ -340,6 +429,35 @@ static struct spool_message *pick_message(struct spool *s)
     return p.found;
 }
 
+/* The last words of an outcome, cut as they are. */
+static void text_note(struct model *model, const struct spool_log *log, struct slice text)
+{
+    struct values *v = &model->text;
+
+    v->states[v->count].ticket = log->ticket + log->deferred_count;
+    v->states[v->count++].text =
+        (uint32_t)(text.len < SPOOL_OUTCOME_TEXT_MAX ? text.len : SPOOL_OUTCOME_TEXT_MAX);
+}
+
+static void revise(struct shard *h)
+{
+    struct spool_message *m = pick_message(h->s);
+    struct spool_terms terms = random_terms();
+
+    if (!m)
+        return;
+    struct model *model = model_find(m->id);
+    struct values *v = &model->terms;
+    values_settle(v, m->segment->log->stable_ticket);
+    if (v->count == HISTORY_MAX)
+        return;
+    spool_revise(h->s, m, &terms);
+    v->states[v->count].ticket = m->segment->log->ticket + m->segment->log->deferred_count;
+    v->states[v->count++].terms = terms;
+    world.revised++;
+    trace(model, "revise");
+}
+
 static void outcome(struct shard *h, bool finally)
 {
     struct spool_message *m = pick_message(h->s);
@@ -352,6 +470,10 @@ static void outcome(struct shard *h, bool finally)
     struct model *model = model_find(m->id);
     struct spool_log *log = m->segment->log;
     CHECK(model && model->fate == FATE_ACKED, "a message that should not be");
+    struct slice last = SLICE_NULL;
+    values_settle(&model->text, log->stable_ticket);
+    if (model->text.count == HISTORY_MAX)
+        return;
     for (uint32_t i = 0; i < m->recipient_count; i++) {
         if (m->recipients[i].state != SPOOL_RECIPIENT_WAITING
             || (!all && !rand_chance(&world.rand, 1, 2)))
@@ -368,8 +490,13 @@ static void outcome(struct shard *h, bool finally)
                                                    SPOOL_RECIPIENT_DELETED),
             .counts = rand_chance(&world.rand, 3, 4),
             .due_s = (uint32_t)rand_u64(&world.rand),
-            .text = slice_of(world.base, rand_below(&world.rand, 700)),
+            .text = slice_of(world.base,
+                             rand_chance(&world.rand, 1, 4) ? 0 : rand_below(&world.rand, 700)),
+            .set_flags = (uint8_t)rand_below(&world.rand, SPOOL_RECIPIENT_LOGGED + 1),
+            .clear_flags = (uint8_t)rand_below(&world.rand, SPOOL_RECIPIENT_LOGGED + 1),
         };
+        if (defer && o[count - 1].text.len > 0)
+            last = o[count - 1].text;
     }
     if (count == 0)
         return;
@@ -388,8 +515,11 @@ static void outcome(struct shard *h, bool finally)
             .due_s = o[i].due_s,
             .state = o[i].state,
             .attempts = (uint16_t)(before[o[i].recipient].attempts + (o[i].counts ? 1 : 0)),
+            .flags = (uint8_t)((before[o[i].recipient].flags & ~o[i].clear_flags) | o[i].set_flags),
         };
     }
+    if (last.len > 0)
+        text_note(model, log, last);
     if (left == 0) {
         model->fate = FATE_DONE;
         world.done++;
@@ -409,6 +539,20 @@ static void reading_end(struct reading *d)
     spool_reader_finish(&d->r);
     spool_unpin(d->shard->s, d->message, &d->ref);
     d->active = false;
+}
+
+static void check_dsn(const struct model *model, struct slice envid, const struct spool_dsn *dsn)
+{
+    char text[32];
+
+    (void)snprintf(text, sizeof(text), "%" PRIx64, model->id);
+    CHECK(slice_equal(envid, model->rich ? slice_str(text) : SLICE_NULL), "another ENVID");
+    for (uint32_t i = 0; i < model->recipient_count; i++) {
+        recipient_text(model, i, text);
+        CHECK(dsn[i].notify == dsn_of(model, i).notify, "another NOTIFY");
+        CHECK(slice_equal(dsn[i].orcpt, has_orcpt(model, i) ? slice_str(text) : SLICE_NULL),
+              "another ORCPT");
+    }
 }
 
 static void check_envelope(struct model *model, const struct slice *to, struct slice sender)
@@ -434,7 +578,12 @@ static bool reading_step(struct reading *d)
     if (!d->envelope) {
         result = spool_reader_envelope(&d->r, &sender, to, &facts);
         if (result == SPOOL_READ_PIECE) {
+            struct spool_dsn dsn[RECIPIENTS_MAX];
+            struct slice envid;
+
             check_envelope(model, to, sender);
+            spool_reader_dsn(&d->r, &envid, dsn);
+            check_dsn(model, envid, dsn);
             d->envelope = true;
             return false;
         }
@@ -471,6 +620,129 @@ static void reading_begin(struct shard *h, struct reading *d)
     spool_reader_begin(&d->r, h->io, &d->ref, reading_ready);
 }
 
+/* ---- listing ------------------------------------------------------------------------------ */
+
+static void listing_ready(void *context)
+{
+    struct listing *l = context;
+
+    CHECK(l->waits || l->dropped, "nobody waits");
+    l->waits = l->dropped = false;
+}
+
+static bool listing_add(struct spool_message *m, void *context)
+{
+    struct shard *h = context;
+
+    CHECK(spool_bulk_add(h->listing.bulk, m), "a batch is full");
+    return true;
+}
+
+static void listing_row(struct listing *l, const struct spool_bulk_row *row)
+{
+    struct model *model = model_find(row->message->id);
+    struct slice to[RECIPIENTS_MAX];
+    struct spool_dsn dsn[RECIPIENTS_MAX];
+
+    CHECK(row->error == 0 || (row->error == -5 && world.weather.read_error > 0),
+          "message %" PRIx64 " cannot be listed: %d", row->message->id, row->error);
+    world.rows++;
+    if (row->error)
+        return;
+    spool_bulk_recipients(l->bulk, to);
+    spool_bulk_dsn(l->bulk, dsn);
+    check_envelope(model, to, row->sender);
+    check_dsn(model, row->envid, dsn);
+}
+
+static void listing_step(struct shard *h)
+{
+    struct listing *l = &h->listing;
+    struct spool_bulk_row row;
+
+    if (l->waits || l->dropped)
+        return;
+    if (!l->taking) {
+        if (!l->bulk)
+            l->bulk = spool_bulk_create(h->s, listing_ready, l);
+        if (!spool_walk(h->s, &l->after, (uint32_t)rand_below(&world.rand, LISTED_MAX), listing_add,
+                        h))
+            l->after = 0;
+        l->taking = true;
+        return;
+    }
+    if (rand_chance(&world.rand, 1, 100)) {
+        spool_bulk_drop(l->bulk);
+        l->taking = false;
+        l->dropped = spool_bulk_busy(l->bulk);
+        return;
+    }
+    switch (spool_bulk_next(l->bulk, &row)) {
+    case SPOOL_READ_WAIT: l->waits = true; break;
+    case SPOOL_READ_PIECE: listing_row(l, &row); break;
+    case SPOOL_READ_END: l->taking = false; break;
+    case SPOOL_READ_ERROR: CHECK(false, "an error is a row's"); break;
+    }
+}
+
+static void listing_end(struct listing *l)
+{
+    if (l->bulk && !spool_bulk_busy(l->bulk)) {
+        spool_bulk_destroy(l->bulk, false);
+        *l = (struct listing){0};
+    }
+}
+
+static bool walk_visit(struct spool_message *m, void *context)
+{
+    uint64_t *count = context;
+
+    CHECK(model_find(m->id), "a message that should not be");
+    ++*count;
+    return true;
+}
+
+/* All of them, in steps. */
+static void check_walk(struct shard *h)
+{
+    struct spool_counters c;
+    uint64_t after = 0, count = 0;
+
+    while (spool_walk(h->s, &after, 7, walk_visit, &count))
+        continue;
+    spool_counters(h->s, &c);
+    CHECK(count == c.messages, "%" PRIu64 " of %" PRIu64 " messages", count, c.messages);
+}
+
+/* ---- why ---------------------------------------------------------------------------------- */
+
+static void on_recovered(void *context, struct spool_message *m)
+{
+    struct model *model = model_find(m->id);
+
+    (void)context;
+    if (model)
+        model->text_found = 0;
+}
+
+static void on_reasoned(void *context, struct spool_message *m, struct slice text)
+{
+    struct model *model = model_find(m->id);
+
+    (void)context;
+    CHECK(model && text.len > 0 && memcmp(text.data, world.base, text.len) == 0, "other words");
+    model->text_found = (uint32_t)text.len;
+    world.reasons++;
+}
+
+static struct slice on_reason(void *context, const struct spool_message *m)
+{
+    const struct model *model = model_find(m->id);
+
+    (void)context;
+    return model ? slice_of(world.base, text_now(model)) : SLICE_NULL;
+}
+
 /* ---- starting ----------------------------------------------------------------------------- */
 
 static void set_weather(bool fair)
@@ -494,6 +766,26 @@ static bool done_was_stable(const struct model *m)
     return true;
 }
 
+/* One of those since the last that was stable; then it is the floor. */
+static void check_values(struct model *model, const struct spool_message *m)
+{
+    struct values *t = &model->terms, *w = &model->text;
+    bool terms_known = false, text_known = false;
+
+    for (unsigned i = 0; i < t->count; i++)
+        terms_known = terms_known || same_terms(&t->states[i].terms, &m->terms);
+    for (unsigned i = 0; i < w->count; i++)
+        text_known = text_known || w->states[i].text == model->text_found;
+    CHECK(terms_known, "message %" PRIx64 ": terms %u %d", m->id, m->terms.deliver_by_s,
+          m->terms.priority);
+    CHECK(text_known, "message %" PRIx64 ": %u bytes of words, were %u", m->id, model->text_found,
+          w->states[0].text);
+    t->states[0].terms = m->terms;
+    w->states[0].text = model->text_found;
+    t->states[0].ticket = w->states[0].ticket = 0;
+    t->count = w->count = 1;
+}
+
 static bool check_found(struct spool_message *m, void *context)
 {
     struct model *model = model_find(m->id);
@@ -505,12 +797,17 @@ static bool check_found(struct spool_message *m, void *context)
               || model->fate == FATE_DOUBTFUL,
           "message %" PRIx64 " is back, fate %d", m->id, (int)model->fate);
     CHECK(m->recipient_count == model->recipient_count && m->body_len == model->body_len
-              && m->arrived_s == model->arrived_s,
+              && m->arrived_s == model->arrived_s && m->flags == model->flags,
           "message %" PRIx64 " has changed", m->id);
     CHECK(m->recipients_left > 0, "nothing left to do");
     CHECK(model->fate != FATE_DONE || !done_was_stable(model), "message %" PRIx64 " is back",
           m->id);
+    CHECK(m->sender_hash == (uint32_t)hash_stable(SLICE_LITERAL("s@y.example"))
+              && m->sender_domain_hash == (uint32_t)hash_stable(SLICE_LITERAL("y.example"))
+              && m->domain_hash == (uint32_t)hash_stable(SLICE_LITERAL("x.example")),
+          "message %" PRIx64 ": other hashes", m->id);
     model->found = true;
+    check_values(model, m);
     for (uint32_t i = 0; i < m->recipient_count; i++) {
         struct history *h = &model->recipients[i];
         bool known = false;
@@ -556,6 +853,8 @@ static void settle_histories(void)
                         continue;
                     for (uint32_t r = 0; r < m->recipient_count; r++)
                         history_settle(&m->recipients[r], log->stable_ticket);
+                    values_settle(&m->terms, log->stable_ticket);
+                    values_settle(&m->text, log->stable_ticket);
                 }
             }
         }
@@ -583,6 +882,7 @@ static bool start_shard(struct shard *h, unsigned index)
     for (unsigned i = 0; i < WRITERS; i++)
         h->workers[i] = (struct worker){.shard = h};
     memset(h->readings, 0, sizeof(h->readings));
+    h->listing = (struct listing){0};
     return h->s != NULL;
 }
 
@@ -618,6 +918,7 @@ static void stop_shards(bool power)
             h->readings[k].r.op.kind = 0; /* it will never complete */
             spool_reader_finish(&h->readings[k].r);
         }
+        spool_bulk_destroy(h->listing.bulk, true);
         spool_close(h->s, true);
         h->s = NULL;
     }
@@ -672,8 +973,14 @@ static void shard_work(struct shard *h)
 
             if (!d->active)
                 reading_begin(h, d);
+        } else if (rand_chance(&world.rand, 1, 3)) {
+            revise(h);
+        } else {
+            listing_step(h);
         }
     }
+    if (rand_chance(&world.rand, 1, 200))
+        check_walk(h);
     for (unsigned i = 0; i < READERS; i++) {
         if (h->readings[i].active && rand_below(&world.rand, world.read_slow) == 0)
             (void)reading_step(&h->readings[i]);
@@ -727,6 +1034,9 @@ static void setup(void)
     world.weather.latency_spike = chances[rand_below(r, 5)];
     world.weather.crash_reorder = chances[rand_below(r, 5)] ? 5000 : 0;
     world.options = (struct spool_options){
+        .recovered = on_recovered,
+        .reasoned = on_reasoned,
+        .reason = on_reason,
         .path = "/spool",
         .segment_size = (uint64_t)(64 << 10) << rand_below(r, 4),
         .bytes_max = rand_chance(r, 1, 3) ? (1 << 20) << rand_below(r, 3) : 0,
@@ -797,6 +1107,7 @@ static void drain(void)
                 if (h->readings[k].active && !spool_reader_busy(&h->readings[k].r))
                     reading_end(&h->readings[k]);
             }
+            listing_end(&h->listing);
             outcome(h, true);
         }
         turn(false);
@@ -843,8 +1154,10 @@ static void check_drained(void)
                 world.files = files;
         }
         spool_stop(s);
-        for (unsigned k = 0; k < 10000 && !spool_idle(s); k++)
+        for (unsigned k = 0; k < 10000 && (!spool_idle(s) || world.shards[i].listing.bulk); k++) {
+            listing_end(&world.shards[i].listing);
             turn(false);
+        }
         CHECK(spool_idle(s), "does not come to rest");
         spool_close(s, false);
         io_destroy(world.shards[i].io);
@@ -921,8 +1234,9 @@ int main(int argc, char **argv)
         run(seed + i, passes);
     }
     printf("ok: %" PRIu64 " acknowledged, %" PRIu64 " done, %" PRIu64 " refused, %" PRIu64
-           " crashes, %" PRIu64 " starts failed, %" PRIu64 " rescued, at most %" PRIu64 " files\n",
+           " crashes, %" PRIu64 " starts failed, %" PRIu64 " rescued, %" PRIu64 " revised, %" PRIu64
+           " reasons, %" PRIu64 " rows, at most %" PRIu64 " files\n",
            world.acked, world.done, world.refused, world.crashes, world.opens_failed, world.rescued,
-           world.files);
+           world.revised, world.reasons, world.rows, world.files);
     return 0;
 }

@@ -18,7 +18,15 @@ static void fill(struct spool_world *w, uint64_t ids[MESSAGES], size_t len)
 {
     for (unsigned i = 0; i < MESSAGES; i++) {
         uint8_t *body = test_body(i, len);
-        struct spool_message *m = test_message(w, slice_of(body, len), 1);
+        const struct slice to = SLICE_LITERAL("r@example.org");
+        const struct spool_dsn dsn = {.notify = SPOOL_NOTIFY_FAILURE, .orcpt = to};
+        const struct spool_envelope rich = {.recipients = &to,
+                                            .recipient_count = 1,
+                                            .envid = to,
+                                            .dsn = &dsn,
+                                            .terms = {.deliver_by_s = 1}};
+        struct spool_message *m = i % 2 ? test_message(w, slice_of(body, len), 1)
+                                        : test_submit(w, slice_of(body, len), &rich);
 
         ck_assert_ptr_nonnull(m);
         ids[i] = m->id;
@@ -172,6 +180,92 @@ START_TEST(large_body)
 }
 END_TEST
 
+/* Everything that a record can say is printed, by its id alone, and what is printed is text. */
+struct printed {
+    struct buf text;
+};
+
+static void print_line(void *context, const char *text)
+{
+    struct printed *p = context;
+
+    for (const char *at = text; *at; at++)
+        ck_assert(*at >= ' ' && *at != 0x7f);
+    ck_assert(buf_append_str(&p->text, text) && buf_append_str(&p->text, "\n"));
+}
+
+static bool says(struct printed *p, const char *what)
+{
+    struct slice all = buf_slice(&p->text);
+
+    return memmem(all.data, all.len, what, strlen(what)) != NULL;
+}
+
+static struct slice reason(void *context, const struct spool_message *m)
+{
+    (void)context;
+    (void)m;
+    return SLICE_LITERAL("why\033[2J");
+}
+
+START_TEST(dump_says_it_all)
+{
+    static const char *const words[] = {"envid=QQ",        "deliver_by=4000 priority=-9",
+                                        "notify=8",        "orcpt=rfc822;a?b",
+                                        "flags=1",         "terms",
+                                        "deliver_by=5000", "flags=2",
+                                        "451 later",       "reason why?"};
+    struct spool_world w;
+    struct printed p = {{0}};
+    const struct slice to = SLICE_LITERAL("a@b.example");
+    const struct spool_dsn dsn = {.notify = SPOOL_NOTIFY_DELAY,
+                                  .orcpt = SLICE_LITERAL("rfc822;a\nb")};
+    const struct spool_envelope e = {.recipients = &to,
+                                     .recipient_count = 1,
+                                     .envid = SLICE_LITERAL("QQ"),
+                                     .dsn = &dsn,
+                                     .terms = {.deliver_by_s = 4000, .priority = -9},
+                                     .hold_until_s = 77};
+    const struct spool_terms terms = {.deliver_by_s = 5000};
+    const struct spool_outcome o = {.state = SPOOL_RECIPIENT_WAITING,
+                                    .due_s = 88,
+                                    .text = SLICE_LITERAL("451 later"),
+                                    .set_flags = SPOOL_RECIPIENT_WARNED,
+                                    .clear_flags = SPOOL_RECIPIENT_HELD};
+    struct spool_verify_report report;
+    struct spool_counters c;
+
+    spool_world_open(&w, SPOOL_WORLD_SIM);
+    w.options.reason = reason;
+    w.options.checkpoint_bytes = 4096;
+    ck_assert(spool_world_start(&w));
+    struct spool_message *m = test_submit(&w, SLICE_LITERAL("hi\r\n"), &e);
+    uint64_t id = m->id;
+    spool_outcomes(w.s, m, &o, 1);
+    spool_revise(w.s, m, &terms);
+    do {
+        uint8_t *body = test_body(1, 20000);
+
+        ck_assert_ptr_nonnull(test_message(&w, slice_of(body, 20000), 1));
+        spool_counters(w.s, &c);
+        mem_free(body);
+    } while (c.checkpoints == 0);
+    spool_world_stop(&w);
+    w.io = sim_io_create(w.machine, 0);
+    sim_io_set_stepping(w.io, true);
+    ck_assert_int_eq(spool_verify(w.io, w.dir, print_line, &p, &report), 0);
+    ck_assert_uint_eq(buf_len(&p.text), 0);
+    ck_assert_int_eq(spool_dump(w.io, w.dir, id, print_line, &p), 0);
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        ck_assert_msg(says(&p, words[i]), "%s: not in\n%.*s", words[i],
+                      SLICE_ARG(buf_slice(&p.text)));
+    buf_finish(&p.text);
+    io_destroy(w.io);
+    w.io = NULL;
+    spool_world_close(&w);
+}
+END_TEST
+
 Suite *spool_rot_suite(void)
 {
     Suite *suite = suite_create("spool_rot");
@@ -181,6 +275,7 @@ Suite *spool_rot_suite(void)
     tcase_add_loop_test(tc, one_bit, 0, 8);
     tcase_add_loop_test(tc, many_bits, 0, 8);
     tcase_add_test(tc, large_body);
+    tcase_add_test(tc, dump_says_it_all);
     suite_add_tcase(suite, tc);
     return suite;
 }
