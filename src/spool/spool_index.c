@@ -26,6 +26,7 @@ void spool_index_finish(struct spool_index *x)
 {
     for (size_t i = 0; i < x->leaf_count; i++)
         pool_put(&x->pool, x->leaves[i].leaf);
+    pool_put(&x->pool, x->spare);
     pool_finish(&x->pool);
     mem_free(x->leaves);
     *x = (struct spool_index){0};
@@ -116,15 +117,21 @@ static struct spool_leaf *leaf_insert(struct spool_index *x, size_t i, uint64_t 
     }
     memmove(x->leaves + i + 1, x->leaves + i, (x->leaf_count - i) * sizeof(*x->leaves));
     x->leaf_count++;
+    struct spool_leaf *leaf = x->spare ? x->spare : pool_get(&x->pool);
+    x->spare = NULL;
+    leaf->base = base;
+    leaf->count = 0;
     x->leaves[i].first = base;
-    x->leaves[i].leaf = pool_get(&x->pool);
-    x->leaves[i].leaf->base = base;
-    return x->leaves[i].leaf;
+    x->leaves[i].leaf = leaf;
+    return leaf;
 }
 
 static void leaf_remove(struct spool_index *x, size_t i)
 {
-    pool_put(&x->pool, x->leaves[i].leaf);
+    /* Where mail leaves as it comes there is a leaf now, and none in a moment. */
+    if (x->spare)
+        pool_put(&x->pool, x->spare);
+    x->spare = x->leaves[i].leaf;
     x->leaf_count--;
     memmove(x->leaves + i, x->leaves + i + 1, (x->leaf_count - i) * sizeof(*x->leaves));
 }

@@ -115,6 +115,7 @@ struct spool_index {
         struct spool_leaf *leaf;
     } * leaves; /* ascending */
     size_t leaf_count, leaf_capacity;
+    struct spool_leaf *spare;
     struct pool pool;
 };
 
