@@ -417,6 +417,36 @@ uint64_t origin_submit_one(struct origin_world *w, const char *sender, const cha
     return origin_submit(w, sender, recipients, slice_str(body), 0);
 }
 
+void origin_fill(struct origin_world *w)
+{
+    static const char *const recipients[] = {"f@discard.test", NULL};
+    static uint8_t much[200 * 1024];
+    bool stopped = w->queue.stopped;
+    size_t size = sizeof(much);
+
+    w->queue.stopped = true;
+    w->filler_count = 0;
+    memset(much, 'x', sizeof(much));
+    while (size > 1) {
+        uint64_t id = origin_submit(w, "", recipients, slice_of(much, size), 0);
+        ck_assert_uint_lt(w->filler_count, ARRAY_LEN(w->filler));
+        if (id != 0)
+            w->filler[w->filler_count++] = id;
+        else
+            size = size / 4 + 1;
+    }
+    for (unsigned i = 0; i < w->filler_count; i++)
+        spool_find(w->spool, w->filler[i])->recipients[0].due_s = UINT32_MAX - 1;
+    w->queue.stopped = stopped;
+}
+
+void origin_make_room(struct origin_world *w)
+{
+    for (unsigned i = 0; i < w->filler_count; i++)
+        ck_assert(queue_delete(&w->queue, w->filler[i])
+                  || spool_find(w->spool, w->filler[i]) == NULL);
+}
+
 /* ---- files ---------------------------------------------------------------------------------- */
 
 struct listing {

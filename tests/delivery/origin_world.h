@@ -52,6 +52,8 @@ struct origin_world {
     struct spool_options spool_options;
     struct spool *spool;
     struct delivery *d;
+    uint64_t filler[4096]; /* ids of messages that fill the spool */
+    unsigned filler_count;
     unsigned recovered;
     unsigned maildirs_most; /* ever running at a time */
 };
@@ -71,6 +73,10 @@ uint64_t origin_submit_envelope(struct origin_world *w, struct spool_envelope *e
                                 struct slice body);
 uint64_t origin_submit_one(struct origin_world *w, const char *sender, const char *recipient,
                            const char *body);
+
+/* Fills the spool, of a small bytes_max, with messages that stay out of the way; and takes them away. */
+void origin_fill(struct origin_world *w);
+void origin_make_room(struct origin_world *w);
 
 void origin_pass(struct origin_world *w); /* waits until something happens */
 /* Until nothing is out or due. */

@@ -189,7 +189,8 @@ START_TEST(kinds)
     struct slice list[5] = {SLICE_LITERAL("ann@example.test"), SLICE_LITERAL("x@reject.test"),
                             SLICE_LITERAL("carl@example.test"), SLICE_LITERAL("y@reject.test"),
                             SLICE_LITERAL("z@discard.test")};
-    struct spool_dsn dsn[5] = {{.notify = S}, {.notify = F}, {.notify = N}, {.notify = 0}, {.notify = S | F}};
+    struct spool_dsn dsn[5] = {
+        {.notify = S}, {.notify = F}, {.notify = N}, {.notify = 0}, {.notify = S | F}};
     struct spool_envelope envelope = {.sender = SLICE_LITERAL("bob@example.test"),
                                       .recipients = list,
                                       .recipient_count = 5,
@@ -217,6 +218,26 @@ START_TEST(kinds)
         }
     }
     ck_assert(failure && success);
+}
+END_TEST
+
+/* Who is home does not wait for ever for those who are not. */
+START_TEST(late_task)
+{
+    static const char *const recipients[] = {"x@reject.test", "ann@example.test", NULL};
+
+    w->d->maildirs_running = DELIVERY_MAILDIRS_MAX; /* so long as these do not end */
+    ck_assert_uint_ne(origin_submit(w, "bob@example.test", recipients, slice_str(message), 0), 0);
+    origin_run_ms(w, 10 * 1000);
+    ck_assert_uint_eq(w->d->counters.bounces_sent, 0);
+    origin_run_ms(w, 15 * 1000);
+    ck_assert_uint_eq(w->d->counters.bounces_sent, 1);
+    ck_assert_uint_eq(w->d->counters.bounced, 1);
+    w->d->maildirs_running = 0;
+    ck_assert_uint_ne(origin_submit_one(w, "", "carl@example.test", message), 0);
+    origin_drain(w);
+    ck_assert_uint_eq(origin_files(w, ANN_NEW), 1);
+    ck_assert_uint_eq(origin_files(w, BOB_NEW), 1);
 }
 END_TEST
 
@@ -429,6 +450,42 @@ START_TEST(postmaster_fails)
 }
 END_TEST
 
+/* ---- no room ------------------------------------------------------------------------------ */
+
+/* Who has it is not given it again because there was no room to tell of it; another run knows, too. */
+START_TEST(told_later)
+{
+    uint64_t id;
+
+    origin_stop(w);
+    w->spool_options.bytes_max = 4 << 20;
+    origin_start(w);
+    w->queue.stopped = true;
+    id = submit_notify("ann@example.test", S, 0);
+    origin_fill(w);
+    w->queue.stopped = false;
+    origin_run_ms(w, 3 * 60 * 1000);
+    ck_assert_uint_eq(origin_files(w, ANN_NEW), 1);
+    ck_assert_uint_eq(origin_files(w, BOB_NEW), 0);
+    ck_assert_uint_ge(w->d->counters.bounces_failed, 2);
+    ck_assert_uint_eq(spool_find(w->spool, id)->recipients[0].flags,
+                      SPOOL_RECIPIENT_DELIVERED_UNTOLD);
+    if (_i == 1) {
+        origin_stop(w);
+        origin_start(w);
+        ck_assert_uint_eq(spool_find(w->spool, id)->recipients[0].flags,
+                          SPOOL_RECIPIENT_DELIVERED_UNTOLD);
+    }
+    origin_make_room(w);
+    origin_drain(w);
+    ck_assert_uint_eq(origin_files(w, ANN_NEW), 1);
+    ck_assert_uint_eq(origin_files(w, BOB_NEW), 1);
+    read_notice(BOB_NEW, 0);
+    check_contains("Action: delivered\n");
+    check_contains("Original-Recipient: rfc822; O+rig@x.test\n");
+}
+END_TEST
+
 /* ---- crashes -------------------------------------------------------------------------------- */
 
 /* Who has the message and is only to be told of does not get it twice because of that. False if all was over
@@ -489,6 +546,7 @@ Suite *delivery_notice_suite(void)
     tcase_set_timeout(tc, 30);
     tcase_add_loop_test(tc, notify, 0, ARRAY_LEN(ends));
     tcase_add_test(tc, kinds);
+    tcase_add_test(tc, late_task);
     tcase_add_test(tc, delay);
     tcase_add_test(tc, delay_unasked);
     tcase_add_loop_test(tc, returned, 0, ARRAY_LEN(returns));
@@ -497,6 +555,7 @@ Suite *delivery_notice_suite(void)
     tcase_add_test(tc, copies);
     tcase_add_test(tc, instead);
     tcase_add_test(tc, postmaster_fails);
+    tcase_add_loop_test(tc, told_later, 0, 2);
     suite_add_tcase(s, tc);
     tcase_set_timeout(crashes, 60);
     tcase_add_loop_test(crashes, crash_at_each_event, 0, 6);
