@@ -112,7 +112,7 @@ static void take_calls(struct world *w)
         w->called_most = call->used > w->called_most ? call->used : w->called_most;
         delivery_receive_call(w->d, call);
     }
-    while (w->d->stopping && (node = list_pop_front(&w->lot)) != NULL) {
+    while (w->d != NULL && w->d->stopping && (node = list_pop_front(&w->lot)) != NULL) {
         w->lot_count--;
         home(w, container_of(node, struct delivery_task, node));
     }
@@ -396,6 +396,7 @@ void world_close(struct world *w)
     ck_assert_uint_eq(w->d->counters.connections_idle, 0);
     ck_assert_uint_eq(w->d->counters.tasks_waiting, 0);
     delivery_destroy(w->d, false);
+    w->d = NULL;
     if (w->sts != NULL) {
         sts_stop(w->sts);
         while (!sts_idle(w->sts))
