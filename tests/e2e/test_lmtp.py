@@ -73,6 +73,8 @@ class Lmtp(Case):
                 self.assertIn("User doesn't exist", failed['nobody@store.test']['diagnostic-code'])
                 self.assertEqual(failed['full@store.test']['status'], '5.2.2')
                 self.assertIn('uota', failed['full@store.test']['diagnostic-code'])
+                self.assertEqual(failed['full@store.test'].get('remote-mta'),
+                                 None if way == 'socket' else 'dns; [127.0.0.1]')
                 server.stop()
 
     def test_subaddress_and_case(self):

@@ -22,6 +22,7 @@ from . import namespace  # noqa: E402
 from .maildir import Maildir, as_wire  # noqa: E402
 from .mailstore import MailStore  # noqa: E402
 from .nexthop import (DROP, RESET, STALL, Endless, NextHop, Pieces, times)  # noqa: E402
+from .opensmtpd import OpenSmtpd  # noqa: E402
 from .outbound import Outbound  # noqa: E402
 from .paths import (BUILD, MAILRING, ROOT, SANITIZED, VECTORS, free_port,  # noqa: E402
                     loopback_address)
@@ -34,7 +35,7 @@ from .wait import Late, wait_for  # noqa: E402
 __all__ = [
     'Authority', 'BOGUS', 'BUILD', 'Case', 'Client', 'Closed', 'DROP', 'Died', 'DnsServer', 'Dovecot', 'Dsn', 'EMPTY', 'HALF', 'LOOP', 'OTHER_NAME', 'OTHER_QUESTION', 'REFERRAL', 'WRONG_ID',
     'Endless',
-    'EXPIRED', 'Exim', 'GARBAGE', 'Late', 'Load', 'MAILRING', 'MailStore', 'Maildir', 'NXDOMAIN', 'NextHop', 'Outbound', 'Pair', 'Pieces', 'Postfix',
+    'EXPIRED', 'Exim', 'GARBAGE', 'Late', 'Load', 'MAILRING', 'MailStore', 'Maildir', 'NXDOMAIN', 'NextHop', 'OpenSmtpd', 'Outbound', 'Pair', 'Pieces', 'Postfix',
     'Prober', 'REFUSED', 'RESET', 'ROOT', 'Reply', 'SANITIZED', 'SECURE', 'SERVFAIL', 'SIGNED', 'STALL', 'Server', 'SignedDns',
     'TIMEOUT', 'TRUNCATE', 'UNSIGNED', 'VECTORS', 'any_certificate', 'as_wire', 'crlf', 'free_port', 'loopback_address',
     'main', 'namespace', 'numbered', 'openssl', 'render', 'sample', 'send_message', 'split_trace', 'stuff', 'times',
