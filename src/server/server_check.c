@@ -330,8 +330,11 @@ static bool check_target(struct session *s, enum verify_verdict *out_verdict)
     struct smtp_reply refusal;
 
     *out_verdict = VERIFY_GOOD;
-    if (c->targets.count != 1
-        || smtp_address_parse(c->targets.items[0], 0, &target) != SMTP_ADDRESS_OK)
+    if (c->targets.count != 1)
+        return true;
+    if (!c->expanded && s->smtp.path.kind != SMTP_DOMAIN_NONE)
+        target = s->smtp.path;
+    else if (smtp_address_parse(c->targets.items[0], 0, &target) != SMTP_ADDRESS_OK)
         return true;
     if (c->expanded && !policy_check_target(&s->client, s->tx->sender, &target, &refusal)) {
         give_recipient_back(s, &refusal);

@@ -129,6 +129,11 @@ static void grow(struct envelope *e)
 
 /* ---- the face ------------------------------------------------------------------------------- */
 
+static bool fits(uint32_t count, size_t bytes)
+{
+    return count <= ENVELOPE_RECIPIENTS_MAX && bytes <= ENVELOPE_BYTES_MAX;
+}
+
 bool envelope_has_room(const struct envelope *e, const struct conf *conf,
                        const struct slice *addresses, uint32_t count, const struct spool_dsn *dsn,
                        size_t extra)
@@ -136,13 +141,18 @@ bool envelope_has_room(const struct envelope *e, const struct conf *conf,
     size_t bytes = e->bytes + (extra > 0 ? ENVELOPE_BYTES_A_RECIPIENT + extra : 0);
     uint32_t added = e->count + (extra > 0);
 
+    /* Mostly there is room for all; who is there already matters only if not. */
+    if (count <= ENVELOPE_RECIPIENTS_MAX
+        && fits(added + count,
+                bytes + count * (ENVELOPE_BYTES_A_RECIPIENT + SMTP_PATH_MAX + dsn->orcpt.len)))
+        return true;
     for (uint32_t i = 0; i < count; i++) {
         if (find(e, conf, addresses[i], dsn->flags) != NOT_THERE)
             continue;
         added++;
         bytes += ENVELOPE_BYTES_A_RECIPIENT + addresses[i].len + dsn->orcpt.len;
     }
-    return added <= ENVELOPE_RECIPIENTS_MAX && bytes <= ENVELOPE_BYTES_MAX;
+    return fits(added, bytes);
 }
 
 static struct slice keep(struct envelope *e, struct slice text)
