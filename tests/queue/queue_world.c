@@ -260,3 +260,8 @@ uint64_t queue_world_s(const struct queue_world *w)
 {
     return io_unix_ms(w->io) / 1000;
 }
+
+void queue_world_leap(struct queue_world *w, int64_t ms)
+{
+    sim_options(w->sim)->unix_ms += (uint64_t)ms;
+}

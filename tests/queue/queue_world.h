@@ -58,6 +58,7 @@ void queue_world_settle(struct queue_world *w, struct queue_entry *e,
 /* What delivery does with a failure for now. */
 void queue_world_defer(struct queue_world *w, struct queue_entry *e, const char *text);
 
-uint64_t queue_world_s(const struct queue_world *w); /* Unix time */
+uint64_t queue_world_s(const struct queue_world *w);      /* Unix time */
+void queue_world_leap(struct queue_world *w, int64_t ms); /* of the wall clock */
 
 #endif

@@ -132,6 +132,104 @@ START_TEST(a_message_from_the_future)
 }
 END_TEST
 
+/* The wall clock leaps ahead by a week, or a machine was asleep: nothing is given up for a day, whoever
+ * waits in a lot included, and it is not forgiven for ever. */
+START_TEST(a_leap_ahead_is_forgiven_for_a_day)
+{
+    struct queue_entry *e;
+    uint32_t now_s;
+
+    queue_world_open(&w, 0);
+    e = queue_world_message(&w, 1);
+    e->message->terms.deliver_by_s = _i == 0 ? 0 : (uint32_t)queue_world_s(&w) + 3600;
+    queue_world_run_ms(&w, 1);
+    now_s = (uint32_t)queue_world_s(&w);
+    queue_world_leap(&w, 7 * 86400 * (int64_t)1000);
+    ck_assert_uint_eq(queue_world_s(&w), now_s + 7 * 86400);
+    queue_step(&w.queue);
+    ck_assert(!queue_expired(&w.queue, e->message, &w.conf.retry));
+    queue_world_defer(&w, queue_world_take(&w), "451 later");
+    for (int hour = 0; hour < 50 && !queue_expired(&w.queue, e->message, &w.conf.retry); hour++) {
+        queue_world_run_ms(&w, 3600 * 1000);
+        ck_assert(hour >= 23 || _i == 1 || !queue_expired(&w.queue, e->message, &w.conf.retry));
+        if (w.out_count > 0 && !queue_expired(&w.queue, e->message, &w.conf.retry))
+            queue_world_defer(&w, queue_world_take(&w), "451 later");
+    }
+    ck_assert(queue_expired(&w.queue, e->message, &w.conf.retry));
+    queue_world_run_ms(&w, 3700 * 1000);
+    ck_assert_uint_eq(w.out_count, 1);
+    queue_world_settle(&w, queue_world_take(&w), SPOOL_RECIPIENT_BOUNCED, 0, "");
+    queue_world_close(&w);
+}
+END_TEST
+
+/* Ahead and back again: as if nothing had been. */
+START_TEST(a_leap_there_and_back)
+{
+    struct queue_entry *e;
+
+    queue_world_open(&w, 0);
+    e = queue_world_message(&w, 1);
+    queue_world_run_ms(&w, 1);
+    queue_world_defer(&w, queue_world_take(&w), "451 later");
+    queue_world_leap(&w, 40 * 86400 * (int64_t)1000);
+    queue_step(&w.queue);
+    queue_world_leap(&w, -40 * 86400 * (int64_t)1000);
+    queue_step(&w.queue);
+    ck_assert_uint_eq(queue_patient_s(&w.queue), queue_now_s(&w.queue));
+    w.out_count = 0;
+    if (e->state == QUEUE_OUT)
+        queue_world_settle(&w, e, SPOOL_RECIPIENT_DELIVERED, 0, "");
+    else
+        ck_assert(queue_delete(&w.queue, e->message->id));
+    queue_world_close(&w);
+}
+END_TEST
+
+/* Back by a year: what was to be tried in five minutes is tried within the longest interval. */
+START_TEST(a_leap_back_stalls_nothing)
+{
+    struct queue_entry *e;
+
+    queue_world_open(&w, 0);
+    e = queue_world_message(&w, 1);
+    queue_world_run_ms(&w, 1);
+    queue_world_defer(&w, queue_world_take(&w), "451 later");
+    queue_world_leap(&w, -365 * 86400 * (int64_t)1000);
+    queue_step(&w.queue);
+    queue_world_run_ms(&w, 2 * 3601 * 1000);
+    ck_assert_ptr_eq(queue_world_take(&w), e);
+    ck_assert(!queue_expired(&w.queue, e->message, &w.conf.retry));
+    queue_world_settle(&w, e, SPOOL_RECIPIENT_DELIVERED, 0, "");
+    queue_world_close(&w);
+}
+END_TEST
+
+/* Notifications of ours have a patience of their own; a message's deliver-by time cuts it. */
+START_TEST(other_patience)
+{
+    struct queue_entry *e;
+
+    w.conf.retry.expire_bounces = 3600 * 1000;
+    queue_world_open(&w, 0);
+    e = queue_world_message(&w, 1);
+    queue_world_run_ms(&w, 3700 * 1000);
+    ck_assert(!queue_expired(&w.queue, e->message, &w.conf.retry));
+    e->message->flags |= SPOOL_IS_BOUNCE;
+    ck_assert(queue_expired(&w.queue, e->message, &w.conf.retry));
+    w.conf.retry.expire_bounces = 0;
+    ck_assert(!queue_expired(&w.queue, e->message, &w.conf.retry));
+    e->message->terms.deliver_by_s = (uint32_t)queue_world_s(&w) + 100;
+    ck_assert_uint_eq(queue_next_due_s(&w.queue, e->message, &w.conf.retry, 1),
+                      queue_world_s(&w) + 100);
+    ck_assert(!queue_past_deliver_by(&w.queue, e->message));
+    e->message->terms.deliver_by_s -= 100;
+    ck_assert(queue_past_deliver_by(&w.queue, e->message));
+    queue_world_settle(&w, queue_world_take(&w), SPOOL_RECIPIENT_DELIVERED, 0, "");
+    queue_world_close(&w);
+}
+END_TEST
+
 Suite *queue_retry_suite(void)
 {
     Suite *s = suite_create("queue_retry");
@@ -143,6 +241,10 @@ Suite *queue_retry_suite(void)
     tcase_add_test(tc, attempts_until_the_expiry);
     tcase_add_test(tc, the_wall_clock_may_jump);
     tcase_add_test(tc, a_message_from_the_future);
+    tcase_add_loop_test(tc, a_leap_ahead_is_forgiven_for_a_day, 0, 2);
+    tcase_add_test(tc, a_leap_there_and_back);
+    tcase_add_test(tc, a_leap_back_stalls_nothing);
+    tcase_add_test(tc, other_patience);
     suite_add_tcase(s, tc);
     return s;
 }
