@@ -205,40 +205,51 @@ static void add_recipient(const struct dispatch *x, struct delivery_task *t, uin
 
 #define NO_GROUP UINT32_MAX
 
-static void make_tasks(struct dispatch *x, struct slice sender, struct slice envid,
-                       struct list *out_tasks)
+/* Each recipient that is meant has a group then. */
+static void group_recipients(struct dispatch *x, struct slice sender, struct groups *groups,
+                             uint32_t *group_of)
 {
     const struct spool_message *m = x->entry->message;
     const struct slice *recipients = x->d->scratch;
-    struct groups groups;
-    uint32_t meant = 0;
-    uint32_t *group_of;
 
-    for (uint32_t i = 0; i < m->recipient_count; i++)
-        meant += is_meant(x, i);
-    if (meant == 0)
-        return;
-    groups_init(&groups, meant);
-    group_of = mem_calloc(m->recipient_count, sizeof(*group_of));
     for (uint32_t i = 0; i < m->recipient_count; i++) {
         struct way way;
         struct group *g;
-        group_of[i] = NO_GROUP;
-        if (!is_meant(x, i))
+        if (group_of[i] == NO_GROUP)
             continue;
         way = find_way(x->d->o.conf, sender, recipients[i]);
-        if (!is_quiet(x, i) && is_held_back(x, i, &way, sender, recipients[i]))
+        if (!is_quiet(x, i) && is_held_back(x, i, &way, sender, recipients[i])) {
+            group_of[i] = NO_GROUP;
             continue;
-        group_of[i] = find_group(&groups, &way, is_quiet(x, i));
-        g = &groups.items[group_of[i]];
+        }
+        group_of[i] = find_group(groups, &way, is_quiet(x, i));
+        g = &groups->items[group_of[i]];
         g->text_len += recipients[i].len + x->d->scratch_dsn[i].orcpt.len
                        + (g->count == 0 ? way.r.domain.len : 0);
         g->count++;
     }
+}
+
+static void make_tasks(struct dispatch *x, struct slice sender, struct slice envid,
+                       struct list *out_tasks)
+{
+    const struct spool_message *m = x->entry->message;
+    uint32_t *group_of = mem_calloc(m->recipient_count, sizeof(*group_of));
+    uint32_t meant = 0;
+    struct groups groups;
+
+    /* Asked once: the clock goes on. */
     for (uint32_t i = 0; i < m->recipient_count; i++) {
-        struct group *g = &groups.items[group_of[i] != NO_GROUP ? group_of[i] : 0];
+        group_of[i] = is_meant(x, i) ? 0 : NO_GROUP;
+        meant += group_of[i] == 0;
+    }
+    groups_init(&groups, meant);
+    group_recipients(x, sender, &groups, group_of);
+    for (uint32_t i = 0; i < m->recipient_count; i++) {
+        struct group *g;
         if (group_of[i] == NO_GROUP)
             continue;
+        g = &groups.items[group_of[i]];
         if (g->task == NULL)
             g->task = make_task(x, g, sender, envid);
         add_recipient(x, g->task, i);

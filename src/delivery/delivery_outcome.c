@@ -43,6 +43,24 @@ static void expire(struct delivery *d, struct delivery_task *t)
     }
 }
 
+/* It is to wait for its site, and its sender is to be told that it does: once it is as if it was tried. (What
+ * is in a lot already is taken out for this by the queue.) */
+static void own_up(struct delivery *d, struct delivery_task *t)
+{
+    struct queue_entry *e = t->entry;
+    bool due = false;
+
+    if (!t->parked || e->told)
+        return;
+    for (uint32_t i = 0; i < t->recipient_count; i++)
+        due |= delivery_notice_delay_due(d, e->message, t->recipients[i].index,
+                                         delivery_task_retry(t));
+    if (!due)
+        return;
+    e->told = true;
+    unpark(t);
+}
+
 static const char *status_name(enum delivery_status status)
 {
     switch (status) {
@@ -335,8 +353,10 @@ void delivery_outcome(struct delivery *d, struct delivery_task *t)
         delivery_verify_home(d, t);
         return;
     }
-    if (!t->quiet)
+    if (!t->quiet) {
         expire(d, t);
+        own_up(d, t);
+    }
     if (!delivery_notice_mark(d, t)) {
         outcome_end(d, t, STAGE_HOME, DELIVERY_NOTICES_ALL);
         return;
