@@ -16,6 +16,8 @@
 #include "base_mem.h"
 #include "delivery_site_priv.h"
 
+enum { ASKED_MS = 1000 }; /* he may ask for a hundred thousand messages at once */
+
 static void site_timer(struct wheel_timer *timer)
 {
     delivery_site_step(container_of(timer, struct delivery_site, timer));
@@ -364,8 +366,9 @@ void delivery_site_submit(struct delivery *d, struct delivery_task *t)
     ASSERT(!s->retired);
     if (t->called)
         delivery_site_arrived(s);
-    if (s->state == DELIVERY_SITE_DOWN && t->asked)
-        s->down_until_ms = now_of(s); /* the operator may know that it works again */
+    if (s->state == DELIVERY_SITE_DOWN && t->asked && now_of(s) >= s->asked_ms + ASKED_MS) {
+        s->asked_ms = s->down_until_ms = now_of(s); /* the operator may know that it works again */
+    }
     if (s->state == DELIVERY_SITE_DOWN && now_of(s) < s->down_until_ms) {
         t->untried = t->to_next + 1 >= t->to_count;
         delivery_site_end_task(s, t);

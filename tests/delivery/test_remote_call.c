@@ -178,8 +178,15 @@ START_TEST(test_probes)
     /* But the operator may. */
     w.asked = true;
     send_many(1, "10.0.1.1:25");
-    world_run_ms(&w, 1000);
+    world_run_ms(&w, 500);
     ck_assert_uint_eq(peer->accepted, accepted + 1);
+    send_many(1, "10.0.1.1:25"); /* not as often as he likes */
+    world_run_ms(&w, 400);
+    ck_assert_uint_eq(peer->accepted, accepted + 1);
+    world_run_ms(&w, 200);
+    send_many(1, "10.0.1.1:25");
+    world_run_ms(&w, 400);
+    ck_assert_uint_eq(peer->accepted, accepted + 2);
     world_close(&w);
 }
 END_TEST

@@ -120,6 +120,7 @@ struct message {
     uint32_t sender_refused; /* notifications that its sink has refused for good */
     uint64_t id;             /* the server's */
     bool deleted;            /* by the operator: nothing is owed any more */
+    bool returned;           /* by the operator, or he has said so: that is cause enough */
     uint64_t said_accepted_ms, said_dropped_ms; /* by the log: taken; a notification given up */
     struct rcpt rcpts[RCPTS_MAX];
     uint32_t rcpt_count;

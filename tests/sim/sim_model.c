@@ -464,7 +464,7 @@ static void check_cause(struct world *w, const struct message *m, const struct r
 {
     uint64_t first_ms = r->said_bounced_ms != 0 ? r->said_bounced_ms : r->bounced_ms;
 
-    if (r->refused > 0 || r->fate == FATE_NOWHERE || w->plan.weather.clock_jump > 0)
+    if (r->refused > 0 || m->returned || r->fate == FATE_NOWHERE || w->plan.weather.clock_jump > 0)
         return;
     WORLD_CHECK(w, first_ms + commit_slack_ms(w) >= m->said_accepted_ms + w->plan.expire_ms,
                 "P4: message %u bounced for %s without a cause", m->number, r->address);

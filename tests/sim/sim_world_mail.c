@@ -280,20 +280,48 @@ void mx_boot_later(struct world *w)
 
 /* ---- the operator -------------------------------------------------------------------------- */
 
+enum { HOLD_MAX_S = 1800 };
+
+/* Something that an operator does to a message: it may be gone, or another shard's. */
+static void operate_on(struct queue *q, struct message *m, uint64_t what, uint32_t number)
+{
+    struct spool_terms terms = {.priority = (int8_t)(number % 19 - 9)};
+
+    switch (what) {
+    case 0:
+    case 1:
+        if (queue_delete(q, m->id))
+            m->deleted = true;
+        return;
+    case 2: (void)queue_hold(q, m->id, queue_now_s(q) + number % HOLD_MAX_S); return;
+    case 3: (void)queue_release(q, m->id); return;
+    case 4: (void)queue_revise(q, m->id, &terms); return;
+    case 5:
+        if (queue_bounce(q, m->id, SLICE_LITERAL("550 5.7.1 The operator does not want it")))
+            m->returned = true;
+        return;
+    case 6:
+        (void)queue_holds_add(q, &(struct queue_hold_rule){.id = 1 + number % 8,
+                                                           .kind = QUEUE_HOLD_SENDER,
+                                                           .value = slice_str(m->sender),
+                                                           .reason = SLICE_LITERAL("held"),
+                                                           .until_s = queue_now_s(q) + 60});
+        return;
+    case 7: (void)queue_holds_remove(q, 1 + number % 8); return;
+    default: (void)queue_retry(q, m->id); return;
+    }
+}
+
 void mx_operate(struct world *w)
 {
     struct message *m = &w->model.messages[rand_below(&w->rand, w->model.message_count)];
-    bool delete = rand_chance(&w->rand, 1, 4);
+    uint64_t what = rand_below(&w->rand, 16);
+    uint32_t number = (uint32_t)rand_below(&w->rand, 1000000);
 
     if (w->mx.state != MX_UP || m->id == 0)
         return;
-    for (unsigned i = 0; i < w->mx.group.count; i++) {
-        struct queue *q = shard_queue(w->mx.shards[i].shard);
-        if (!delete)
-            (void)queue_retry(q, m->id); /* it may be gone, or another shard's */
-        else if (queue_delete(q, m->id))
-            m->deleted = true;
-    }
+    for (unsigned i = 0; i < w->mx.group.count; i++)
+        operate_on(shard_queue(w->mx.shards[i].shard), m, what, number);
     for (unsigned i = 0; i < w->mx.group.count; i++)
         io_wake_from_thread(w->mx.shards[i].io);
 }
