@@ -221,7 +221,7 @@ START_TEST(retry)
     ck_assert_str_eq(ask("queue retry all json"), "ok\n{\"messages\":6}\n");
     shard_world_run_ms(&world, 60 * 1000);
     json = ask_json("queue list json");
-    ck_assert_uint_ge(attempts_in(json), before + MESSAGES);
+    ck_assert_uint_ge(attempts_in(json), before + SHARDS); /* a site is asked once a second */
     admin_world_close();
 }
 END_TEST

@@ -430,25 +430,39 @@ static void log_accepted(struct world *w, struct message *m, struct slice id)
     m->said_accepted_ms = world_now_ms(w);
 }
 
+/* The log names its first recipient as the client has: perhaps an alias. */
+static struct message *message_to(struct model *model, struct slice to)
+{
+    struct message *m = NULL;
+
+    if (model_rcpt(model, to, &m) != NULL)
+        return m;
+    for (uint32_t i = 0; i < model->message_count; i++) {
+        if (model_alias(&model->messages[i], to) != NULL)
+            return &model->messages[i];
+    }
+    return NULL;
+}
+
 void model_log(struct world *w, struct slice line)
 {
     struct slice event = log_value(line, " event="), to = log_value(line, " to=");
     bool bounced = slice_equal(event, SLICE_LITERAL("bounced"));
-    struct message *m = NULL, *about = model_sender(&w->model, to);
-    struct rcpt *r = model_rcpt(&w->model, to, &m);
+    struct message *m = message_to(&w->model, to), *about = model_sender(&w->model, to);
+    struct rcpt *r = model_rcpt(&w->model, to, NULL);
 
     w->outcomes += bounced || slice_equal(event, SLICE_LITERAL("delivered"))
                    || slice_equal(event, SLICE_LITERAL("deferred"));
     if (about != NULL && bounced)
         about->said_dropped_ms = world_now_ms(w);
+    if (m != NULL && slice_equal(event, SLICE_LITERAL("accepted")))
+        log_accepted(w, m, log_value(line, " message="));
     if (r == NULL)
         return;
     if (bounced)
         log_bounced(w, r);
     else if (slice_equal(event, SLICE_LITERAL("delivered")))
         log_delivered(w, r);
-    else if (slice_equal(event, SLICE_LITERAL("accepted")))
-        log_accepted(w, m, log_value(line, " message="));
 }
 
 /* ---- at the end ---------------------------------------------------------------------------- */
