@@ -7,6 +7,7 @@
  *     queue VERB ...            admin_request.h
  *     explain ADDRESS | ID [--sender=ADDRESS] [json]
  *     tls-report send
+ *     reload
  *
  * A request that begins with the word "marked" gets an answer that ends in a NUL, so that an answer that
  * broke off is not taken for a whole one.

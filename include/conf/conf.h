@@ -95,6 +95,7 @@ enum conf_role {
     CONF_ROLE_MX,         /* mail for our domains; relays for relay_from */
     CONF_ROLE_RELAY,      /* serves relay_from only */
     CONF_ROLE_SUBMISSION, /* serves users who log in */
+    CONF_ROLE_LOCAL,      /* of the submit socket alone: programs on this machine, under their user ids */
 };
 enum conf_listener_tls {
     CONF_LISTENER_TLS_NONE,
@@ -357,6 +358,7 @@ struct conf {
 
     const struct conf_listener *listeners; /* at least one, in the file's order */
     size_t listener_count;
+    const struct conf_listener *submit_listener; /* at `submit`: no address; named "submit" */
     struct conf_nets relay_from;       /* none: nobody */
     const struct conf_domain *domains; /* sorted by name */
     size_t domain_count;
@@ -407,6 +409,9 @@ bool conf_load(const char *path, struct conf **out, struct conf_errors *errors);
  * taken over. */
 bool conf_load_after(const char *path, const struct conf *before, struct conf **out,
                      struct conf_errors *errors);
+/* The settings alone: no file that they name is opened, so that a program which may not read those (one that
+ * submits mail, for any user) learns our name and where to leave it. */
+bool conf_load_settings(const char *path, struct conf **out, struct conf_errors *errors);
 /* References are counted, and may be taken and dropped by any thread: after a reload the old result
  * lives as long as something refers to it. conf_load() makes the first. */
 const struct conf *conf_ref(const struct conf *conf);
@@ -426,6 +431,9 @@ void conf_errors_add(struct conf_errors *errors, const struct conf *conf, const 
 /* The same for a line of a file that a setting names. */
 void conf_errors_add_at(struct conf_errors *errors, const char *file, unsigned line, bool warning,
                         const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* listeners[index]; behind the last of them the submit socket's. */
+const struct conf_listener *conf_listener_at(const struct conf *conf, size_t index);
 
 /* The domain of ours with this name, in any case; NULL if it is none of ours. */
 const struct conf_domain *conf_domain_find(const struct conf *conf, struct slice name);

@@ -175,6 +175,7 @@ struct io_vtable {
     int (*socket)(struct io *io, int family, int type);
     int (*listen)(struct io *io, const struct io_addr *addr, unsigned flags, int backlog);
     int (*addresses)(struct io *io, int fd, struct io_addr *out_local, struct io_addr *out_peer);
+    int (*peer_uid)(struct io *io, int fd, uint32_t *out_uid);
     int (*dgram_connect)(struct io *io, int fd, const struct io_addr *addr);
     int64_t (*dgram_send)(struct io *io, int fd, const struct iovec *iov, int count);
     int64_t (*dgram_recv)(struct io *io, int fd, void *data, size_t len, struct io_addr *out_from);
@@ -239,6 +240,8 @@ int io_socket_dgram(struct io *io, int family);
  * replaced, one that answers is EADDRINUSE. */
 int io_listen(struct io *io, const struct io_addr *addr, unsigned flags, int backlog);
 /* Either pointer may be NULL. */
+/* The user id of the process at the other end of a Unix socket (SO_PEERCRED). 0 or a negative errno. */
+int io_peer_uid(struct io *io, int fd, uint32_t *out_uid);
 int io_addresses(struct io *io, int fd, struct io_addr *out_local, struct io_addr *out_peer);
 /* For a DNS library's own sockets, datagram or stream; never wait (EAGAIN, EINPROGRESS). */
 int io_dgram_connect(struct io *io, int fd, const struct io_addr *addr);

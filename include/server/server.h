@@ -25,7 +25,7 @@ struct server_users;
  * listener and from each client. Atomic counters, no lock. */
 struct server_shared {
     _Atomic uint64_t connections;
-    _Atomic uint64_t *by_listener; /* as many as the configuration of the start has */
+    _Atomic uint64_t *by_listener; /* as conf_listener_at() of the start's configuration */
     struct server_clients *clients;
     struct server_users *_Atomic users; /* NULL while no user has limits */
 };
@@ -76,8 +76,8 @@ struct server_options {
 
 struct server;
 struct server *server_create(const struct server_options *options);
-/* Accepts on a listening socket, which it takes over; `listener` is its index in the conf that the
- * server was created with. */
+/* Accepts on a listening socket, which it takes over; `listener` is its index (conf_listener_at)
+ * in the conf that the server was created with. */
 void server_listen(struct server *s, int fd, size_t listener);
 /* From now on sessions begin with these settings; those that are open keep theirs. A listener keeps its
  * addresses, and all that it has if its name is gone from the configuration. */

@@ -57,6 +57,8 @@ struct shard_group {
     _Atomic unsigned taken;   /* shards that have taken `next` */
     /* Called by each shard at the end of a pass (may be NULL): hands on what it logged. */
     void (*pass_over)(void);
+    /* On any thread: the operator wants a reload (may be NULL: there is none). */
+    void (*ask_reload)(void);
 };
 
 struct shard_options {

@@ -97,6 +97,20 @@ static void request_queue(struct admin_client *c, const struct slice *words, siz
     buf_finish(&error);
 }
 
+/* Whether it went well stands in the log, as with SIGHUP. */
+static void request_reload(struct admin_client *c)
+{
+    struct shard_group *group = shard_group_of(c->admin->shard);
+
+    if (group->ask_reload == NULL) {
+        admin_error(c, "this server cannot reload");
+        return;
+    }
+    group->ask_reload();
+    (void)buf_append_str(net_conn_out(&c->conn), "ok\nthe configuration is being read again\n");
+    admin_answered(c);
+}
+
 static void request_words(struct admin_client *c, const struct slice *words, size_t count,
                           uint8_t *line)
 {
@@ -114,8 +128,10 @@ static void request_words(struct admin_client *c, const struct slice *words, siz
         admin_status(c, json);
     else if (count == 2 && word_is(words[0], "tls-report") && word_is(words[1], "send"))
         admin_report(c);
+    else if (count == 1 && !json && word_is(words[0], "reload"))
+        request_reload(c);
     else
-        admin_error(c, "unknown request; known are status, queue, explain and tls-report send");
+        admin_error(c, "unknown request; known are status, queue, explain, reload and tls-report send");
     mem_free(line);
 }
 

@@ -92,6 +92,47 @@ bool conf_load(const char *path, struct conf **out, struct conf_errors *errors)
     return conf_load_after(path, NULL, out, errors);
 }
 
+static void load_files(struct conf_load *load)
+{
+    conf_recipients_load(load);
+    conf_senders_load(load);
+    conf_aliases_load(load);
+    conf_values_load(load);
+    conf_notices_load(load);
+}
+
+static bool load_conf(struct conf_load *load, const char *path, struct conf **out,
+                      struct conf_errors *errors)
+{
+    struct conf *conf = &load->box->conf;
+    bool ok;
+
+    arena_init(&load->box->arena, SIZE_MAX);
+    cfg_t *cfg = conf_parse(load, path);
+    conf_build(load, cfg);
+    (void)cfg_free(cfg); /* fails for NULL only */
+    if (!load->settings_only)
+        load_files(load);
+    ok = load->error_count == 0;
+    atomic_init(&conf->refs, 1);
+    if (ok) {
+        if (!load->settings_only)
+            conf_catch_all_check(load);
+        conf_marks_keep(load);
+        conf_tables_list_files(load);
+        load->box->digest = digest_of(load);
+        sort(conf); /* last: it moves what has marks */
+        if (!load->settings_only)
+            conf_alias_check(load);
+        *out = conf;
+    } else {
+        conf_free(conf);
+    }
+    conf_report(load, errors);
+    load_finish(load);
+    return ok;
+}
+
 bool conf_load_after(const char *path, const struct conf *before, struct conf **out,
                      struct conf_errors *errors)
 {
@@ -99,31 +140,14 @@ bool conf_load_after(const char *path, const struct conf *before, struct conf **
 
     if (before != NULL)
         load.before = container_of((struct conf *)(uintptr_t)before, struct conf_box, conf);
-    arena_init(&load.box->arena, SIZE_MAX);
-    cfg_t *cfg = conf_parse(&load, path);
-    conf_build(&load, cfg);
-    (void)cfg_free(cfg); /* fails for NULL only */
-    conf_recipients_load(&load);
-    conf_senders_load(&load);
-    conf_aliases_load(&load);
-    conf_values_load(&load);
-    conf_notices_load(&load);
-    bool ok = load.error_count == 0;
-    atomic_init(&load.box->conf.refs, 1);
-    if (ok) {
-        conf_catch_all_check(&load);
-        conf_marks_keep(&load);
-        conf_tables_list_files(&load);
-        load.box->digest = digest_of(&load);
-        sort(&load.box->conf); /* last: it moves what has marks */
-        conf_alias_check(&load);
-        *out = &load.box->conf;
-    } else {
-        conf_free(&load.box->conf);
-    }
-    conf_report(&load, errors);
-    load_finish(&load);
-    return ok;
+    return load_conf(&load, path, out, errors);
+}
+
+bool conf_load_settings(const char *path, struct conf **out, struct conf_errors *errors)
+{
+    struct conf_load load = {.box = mem_zalloc(sizeof(*load.box)), .settings_only = true};
+
+    return load_conf(&load, path, out, errors);
 }
 
 /* The counter is written through a pointer to const: a reader's reference is no change of the result. */
@@ -159,6 +183,12 @@ void conf_free(const struct conf *conf)
 }
 
 /* Lookups */
+
+const struct conf_listener *conf_listener_at(const struct conf *conf, size_t index)
+{
+    ASSERT(index <= conf->listener_count);
+    return index < conf->listener_count ? &conf->listeners[index] : conf->submit_listener;
+}
 
 enum { NAME_MAX_LEN = 255 };
 

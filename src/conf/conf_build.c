@@ -197,6 +197,22 @@ static void add_default_listener(struct conf_load *load)
     load->box->conf.listener_count = 1;
 }
 
+/* Whoever may run a program here is trusted as far as the limits go. */
+static void add_submit_listener(struct conf_load *load)
+{
+    struct conf_listener *listener = allocate(load, 1, sizeof(*listener));
+    struct conf *conf = &load->box->conf;
+
+    fill(load, NULL, section_named("listener"), (char *)listener, (struct conf_place){0});
+    listener->name = SLICE_LITERAL("submit");
+    listener->role = CONF_ROLE_LOCAL;
+    listener->tls = CONF_LISTENER_TLS_NONE;
+    listener->connections = listener->connections_per_client = conf->limits.connections;
+    listener->message_size = conf->limits.message_size;
+    listener->recipients = conf->limits.recipients;
+    conf->submit_listener = listener;
+}
+
 static void add_default_route(struct conf_load *load)
 {
     struct conf *conf = &load->box->conf;
@@ -295,7 +311,7 @@ static void settle(struct conf_load *load)
 {
     struct conf *conf = &load->box->conf;
     struct conf_listener *listeners = (struct conf_listener *)conf->listeners;
-    struct buf state;
+    struct buf state, drop;
 
     for (size_t i = 0; i < conf->listener_count; i++) {
         if (listeners[i].role == CONF_ROLE_SUBMISSION)
@@ -309,6 +325,12 @@ static void settle(struct conf_load *load)
         conf->state = (const char *)conf_keep(&load->box->arena, buf_slice(&state)).data;
         buf_finish(&state);
     }
+    if (conf->drop == NULL && conf->spool != NULL) { /* beside it: nobody may look into the spool */
+        buf_init(&drop, 0);
+        (void)buf_printf(&drop, "%s-drop", conf->spool);
+        conf->drop = (const char *)conf_keep(&load->box->arena, buf_slice(&drop)).data;
+        buf_finish(&drop);
+    }
 }
 
 void conf_build(struct conf_load *load, cfg_t *cfg)
@@ -321,10 +343,12 @@ void conf_build(struct conf_load *load, cfg_t *cfg)
     inherit_retry(load);
     settle_submit(load);
     conf_check(load);
-    conf_secret_load(load);
+    if (!load->settings_only)
+        conf_secret_load(load);
     if (conf->listener_count == 0)
         add_default_listener(load);
     add_default_route(load);
     inherit_limits(conf);
     settle(load);
+    add_submit_listener(load);
 }

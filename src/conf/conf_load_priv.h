@@ -63,6 +63,7 @@ struct conf_load {
     struct conf_problem *problems;
     size_t problem_count;
     size_t error_count;
+    bool settings_only; /* leave files that settings name alone */
     bool incomplete; /* parts of the files could not be read: leave "missing" and "unused" alone */
 };
 

@@ -245,7 +245,7 @@ static const struct conf_row root_rows[] = {
      .prose = "The socket through which programs on this machine send mail, by mailring send or its other "
               "name sendmail. Every user may connect to it."},
     {.name = "drop", .type = CONF_TYPE_PATH, .restart = true, .at = offsetof(struct conf, drop),
-     .fallback = "/var/spool/mailring-drop",
+     .unset = "the path of the spool with \"-drop\" behind it",
      .prose = "The directory where such mail waits while the server does not run; the server makes it if it "
               "is missing. Every user may put a message there, but neither list nor alter those of others."},
     {.name = "user", .type = CONF_TYPE_USER, .restart = true, .at = offsetof(struct conf, user),

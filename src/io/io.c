@@ -152,6 +152,11 @@ int io_listen(struct io *io, const struct io_addr *addr, unsigned flags, int bac
     return io->vtable->listen(io, addr, flags, backlog);
 }
 
+int io_peer_uid(struct io *io, int fd, uint32_t *out_uid)
+{
+    return io->vtable->peer_uid(io, fd, out_uid);
+}
+
 int io_addresses(struct io *io, int fd, struct io_addr *out_local, struct io_addr *out_peer)
 {
     return io->vtable->addresses(io, fd, out_local, out_peer);

@@ -151,6 +151,20 @@ int io_host_listen(struct io *io, const struct io_addr *addr, unsigned flags, in
     return fd;
 }
 
+int io_host_peer_uid(struct io *io, int fd, uint32_t *out_uid)
+{
+    struct ucred peer = {0};
+    socklen_t len = sizeof(peer);
+
+    (void)io;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+        return -errno;
+    if (peer.uid == (uid_t)-1) /* not a Unix socket */
+        return -ENOTCONN;
+    *out_uid = (uint32_t)peer.uid;
+    return 0;
+}
+
 int io_host_addresses(struct io *io, int fd, struct io_addr *out_local, struct io_addr *out_peer)
 {
     struct io_addr local = {.len = sizeof(local.storage)};

@@ -14,6 +14,7 @@ void io_host_entropy(struct io *io, void *out, size_t len);
 
 int io_host_socket(struct io *io, int family, int type);
 int io_host_listen(struct io *io, const struct io_addr *addr, unsigned flags, int backlog);
+int io_host_peer_uid(struct io *io, int fd, uint32_t *out_uid);
 int io_host_addresses(struct io *io, int fd, struct io_addr *out_local, struct io_addr *out_peer);
 int io_host_dgram_connect(struct io *io, int fd, const struct io_addr *addr);
 int64_t io_host_dgram_send(struct io *io, int fd, const struct iovec *iov, int count);

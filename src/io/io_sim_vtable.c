@@ -81,6 +81,14 @@ static struct sim_handle *handle_of(struct io *io, int fd, enum sim_handle_kind 
     return h;
 }
 
+/* Everybody on the simulated machine is the same user. */
+static int vt_peer_uid(struct io *io, int fd, uint32_t *out_uid)
+{
+    (void)handle_of(io, fd, SIM_HANDLE_SOCK);
+    *out_uid = 1000;
+    return 0;
+}
+
 static int vt_addresses(struct io *io, int fd, struct io_addr *out_local, struct io_addr *out_peer)
 {
     return sim_sock_addresses(handle_of(io, fd, SIM_HANDLE_SOCK)->sock, out_local, out_peer);
@@ -149,6 +157,7 @@ const struct io_vtable sim_io_vtable = {
     .socket = vt_socket,
     .listen = vt_listen,
     .addresses = vt_addresses,
+    .peer_uid = vt_peer_uid,
     .dgram_connect = vt_dgram_connect,
     .dgram_send = vt_dgram_send,
     .dgram_recv = vt_dgram_recv,

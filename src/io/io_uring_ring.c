@@ -299,6 +299,7 @@ static const struct io_vtable uring_vtable = {
     .socket = io_host_socket,
     .listen = io_host_listen,
     .addresses = io_host_addresses,
+    .peer_uid = io_host_peer_uid,
     .dgram_connect = io_host_dgram_connect,
     .dgram_send = io_host_dgram_send,
     .dgram_recv = io_host_dgram_recv,

@@ -7,8 +7,6 @@
 #include "io_uring_ring.h"
 #include "main_priv.h"
 
-#define CONF_PATH_DEFAULT "/etc/mailring/mailring.conf"
-
 static int main_help(const struct main_options *o);
 
 static const struct {
@@ -30,6 +28,8 @@ static const struct {
      true, true},
     {"tls-report", main_tls_report, "send: tell other domains now how TLS with them went so far",
      true, false},
+    {"send", NULL, "a message on standard input, as sendmail(1) does; its options, and -c", true,
+     true},
     {"spool", main_spool, "verify (only while no server runs) | dump [ID]", true, false},
     {"passwd", main_passwd, "USER: set a password [--scheme=NAME], or --delete, or --check", true,
      false},
@@ -65,7 +65,7 @@ static void print_usage(FILE *to)
         (void)fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
     (void)fprintf(
         to,
-        "\n  -c FILE               configuration (default " CONF_PATH_DEFAULT ")\n"
+        "\n  -c FILE               configuration (default " MAIN_CONF_PATH_DEFAULT ")\n"
         "  --json                answer in JSON\n"
         "  --log-format=FORMAT   of serve: text (key=value) or json\n"
         "  --log-level=LEVEL     of serve: debug, info, notice, warning or error\n"
@@ -172,16 +172,34 @@ static int run_command(const struct main_options *o, const char *name)
     return EX_USAGE;
 }
 
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* Names that other programs call us by. */
+static bool is_sendmail(const char *name)
+{
+    return strcmp(name, "sendmail") == 0 || strcmp(name, "mailq") == 0
+           || strcmp(name, "newaliases") == 0;
+}
+
 int main(int argc, char **argv)
 {
     struct main_options o = {
-        .conf_path = CONF_PATH_DEFAULT, .log_level = LOG_INFO, .log_format = LOG_TEXT};
+        .conf_path = MAIN_CONF_PATH_DEFAULT, .log_level = LOG_INFO, .log_format = LOG_TEXT};
     int exit_code = EX_USAGE;
 
+    if (argc > 0 && is_sendmail(base_name(argv[0])))
+        return main_send(base_name(argv[0]), argc - 1, argv + 1);
     if (argc < 2) {
         print_usage(stderr);
         return EX_USAGE;
     }
+    if (strcmp(argv[1], "send") == 0)
+        return main_send(argv[1], argc - 2, argv + 2);
     o.words = calloc((size_t)argc, sizeof(*o.words));
     if (o.words == NULL) {
         main_complain("no memory");

@@ -205,6 +205,11 @@ int main_tls_report(const struct main_options *o)
     return ask_words(o, "tls-report");
 }
 
+int main_new_aliases(const struct main_options *o)
+{
+    return ask_words(o, "reload");
+}
+
 /* ---- queue ---------------------------------------------------------------------------------- */
 
 static int print_usage(void)

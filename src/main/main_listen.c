@@ -84,7 +84,7 @@ bool main_listen(struct serve *s)
     return true;
 }
 
-/* ---- the control socket ----------------------------------------------------------------------- */
+/* ---- the sockets of this machine ----------------------------------------------------------------------- */
 
 static bool make_parent(struct serve *s, const char *path)
 {
@@ -100,53 +100,76 @@ static bool make_parent(struct serve *s, const char *path)
     return ok;
 }
 
-bool main_listen_control(struct serve *s)
+/* Makes the socket `path` names, for whom the mode lets in, and the server's user's. -1: said and given up. */
+static int listen_at_path(struct serve *s, const char *setting, const char *path, mode_t mode,
+                          struct stat *out_file)
 {
-    const char *path = s->conf->control;
     struct io_addr addr;
     struct buf text;
     mode_t before;
+    bool good;
     int fd;
 
-    if (!make_parent(s, path))
-        return main_give_up(s, EX_CANTCREAT);
+    if (!make_parent(s, path)) {
+        (void)main_give_up(s, EX_CANTCREAT);
+        return -1;
+    }
     buf_init(&text, 0);
     (void)buf_printf(&text, "unix:%s", path);
-    if (!io_addr_parse(buf_slice(&text), &addr)) {
-        main_complain("control \"%s\": not a path for a socket (too long?)", path);
-        buf_finish(&text);
-        return main_give_up(s, EX_CONFIG);
-    }
+    good = io_addr_parse(buf_slice(&text), &addr);
     buf_finish(&text);
-    /* Whoever may open it may do everything to the queue: the server's user and root. */
-    before = umask(0177);
+    if (!good) {
+        main_complain("%s \"%s\": not a path for a socket (too long?)", setting, path);
+        (void)main_give_up(s, EX_CONFIG);
+        return -1;
+    }
+    before = umask(0777 & ~mode);
     fd = listen_patiently(s->workers[0].io, &addr, 0, CONTROL_BACKLOG);
     (void)umask(before);
     if (fd < 0) {
-        main_complain("control \"%s\": %s", path,
+        main_complain("%s \"%s\": %s", setting, path,
                       fd == -EADDRINUSE ? "another mailring answers there" : strerror(-fd));
-        return main_give_up(s, EX_CANTCREAT);
+        (void)main_give_up(s, EX_CANTCREAT);
+        return -1;
     }
-    s->control_fd = fd;
-    if (lstat(path, &s->control) != 0)
-        s->control.st_ino = 0;
+    if (lstat(path, out_file) != 0)
+        out_file->st_ino = 0;
     /* By name, but not through a link: the directory may be the user's already. */
     if (s->user.change && lchown(path, s->user.uid, s->user.gid) != 0) {
-        main_complain("control \"%s\": %s", path, strerror(errno));
-        return main_give_up(s, EX_CANTCREAT);
+        main_complain("%s \"%s\": %s", setting, path, strerror(errno));
+        io_close_now(s->workers[0].io, fd);
+        (void)main_give_up(s, EX_CANTCREAT);
+        return -1;
     }
-    return true;
+    return fd;
+}
+
+bool main_listen_control(struct serve *s)
+{
+    /* Whoever may open it may do everything to the queue: the server's user and root. */
+    s->control_fd = listen_at_path(s, "control", s->conf->control, 0600, &s->control);
+    return s->control_fd >= 0;
+}
+
+bool main_listen_submit(struct serve *s)
+{
+    s->submit_fd = listen_at_path(s, "submit", s->conf->submit, 0666, &s->submit);
+    return s->submit_fd >= 0;
 }
 
 /* The socket's file, unless another server has put its own there meanwhile. In a directory that was not
  * made for the server its user may not remove it; the next start replaces it. */
-void main_listen_forget(const struct serve *s)
+static void forget(const char *path, const struct stat *made)
 {
     struct stat now;
 
-    if (s->control.st_ino != 0 && lstat(s->conf->control, &now) == 0
-        && now.st_ino == s->control.st_ino && now.st_dev == s->control.st_dev)
-        (void)unlink(s->conf->control);
+    if (made->st_ino != 0 && lstat(path, &now) == 0 && now.st_ino == made->st_ino
+        && now.st_dev == made->st_dev)
+        (void)unlink(path);
 }
 
-/* Frees in the order in which nothing refers to what is gone. */
+void main_listen_forget(const struct serve *s)
+{
+    forget(s->conf->control, &s->control);
+    forget(s->conf->submit, &s->submit);
+}

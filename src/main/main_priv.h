@@ -8,6 +8,8 @@
 #include "base_log.h"
 #include "conf.h"
 
+#define MAIN_CONF_PATH_DEFAULT "/etc/mailring/mailring.conf"
+
 struct main_options {
     const char *conf_path; /* -c */
     bool json;
@@ -29,6 +31,11 @@ int main_tls_report(const struct main_options *o);
 int main_spool(const struct main_options *o);
 int main_passwd(const struct main_options *o);
 int main_version(const struct main_options *o);
+
+/* sendmail(1), by whichever of its names; argv without it. */
+int main_send(const char *name, int argc, char **argv);
+/* newaliases: the running server reads its files again. */
+int main_new_aliases(const struct main_options *o);
 
 /* One line on standard error: "mailring: ...". */
 void main_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

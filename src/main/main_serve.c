@@ -113,8 +113,9 @@ static bool prepare_disk(struct serve *s)
         return main_give_up(s, EX_CANTCREAT);
     if (!main_user_make_directory(&s->user, s->conf->state, 0700))
         return main_give_up(s, EX_CANTCREAT);
-    if (!main_listen_control(s))
+    if (!main_listen_control(s) || !main_listen_submit(s))
         return false;
+    main_drop_prepare(&s->drop, s->conf, &s->user);
     if (!main_user_become(&s->user))
         return main_give_up(s, EX_NOPERM);
     if (main_tls_has_secrets(s->conf))
@@ -246,6 +247,8 @@ static void finish(struct serve *s)
     }
     if (s->control_fd >= 0)
         io_close_now(s->workers[0].io, s->control_fd);
+    if (s->submit_fd >= 0)
+        io_close_now(s->workers[0].io, s->submit_fd);
     /* Before the rings, whose bells they ring. */
     work_pool_destroy(s->group.compute);
     work_pool_destroy(s->group.patient);
@@ -268,7 +271,9 @@ static void run(struct serve *s, const sigset_t *signals)
         log_ready(s);
         for (unsigned i = 0; i < s->count; i++)
             (void)sem_post(&s->go);
+        main_drop_start(&s->drop);
         wait_for_stop(s, signals);
+        main_drop_stop(&s->drop);
         join_workers(s);
         main_users_save(&s->users);
         log_begin(&r, LOG_NOTICE, "stopped");
@@ -287,11 +292,17 @@ static uint16_t https_port(void)
                : 0;
 }
 
+/* The main thread waits for signals only. */
+static void ask_reload(void)
+{
+    (void)kill(getpid(), SIGHUP);
+}
+
 static void set_up(struct serve *s)
 {
     int cpus[SHARDS_MAX];
 
-    s->control_fd = -1;
+    s->control_fd = s->submit_fd = -1;
     s->count = choose_cpus(s->conf->shards, cpus);
     s->workers = mem_calloc(s->count, sizeof(*s->workers));
     for (unsigned i = 0; i < s->count; i++) {
@@ -309,7 +320,8 @@ static void set_up(struct serve *s)
                                     .count = s->count,
                                     .process_id = (uint32_t)getpid(),
                                     .https_port = https_port(),
-                                    .pass_over = main_log_flush};
+                                    .pass_over = main_log_flush,
+                                    .ask_reload = ask_reload};
     s->group.shards = mem_calloc(s->count, sizeof(*s->group.shards));
     s->group.own_count = main_own_addresses(&s->own);
     s->group.own = s->own;

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "admin.h"
+#include "main_drop.h"
 #include "main_privileges.h"
 #include "main_reload.h"
 #include "main_users.h"
@@ -42,6 +43,9 @@ struct serve {
     size_t *listener_of;  /* address -> index of its listener */
     int control_fd;
     struct stat control;     /* the control socket's file; no inode: none of ours */
+    int submit_fd;
+    struct stat submit; /* the same of the submit socket */
+    struct main_drop drop;
     sem_t opened;            /* a worker has opened its shard, or failed */
     sem_t go;                /* posted for each worker when all have */
     pthread_barrier_t ended; /* all workers have left their loops, and nobody wakes them any more */
@@ -63,7 +67,9 @@ static inline bool main_give_up(struct serve *s, int exit_code)
 bool main_listen(struct serve *s);
 /* The control socket, which is the server's user's. */
 bool main_listen_control(struct serve *s);
-void main_listen_forget(const struct serve *s); /* removes its file */
+/* The submit socket, which is everybody's. */
+bool main_listen_submit(struct serve *s);
+void main_listen_forget(const struct serve *s); /* removes their files */
 
 /* ---- main_addresses.c ----------------------------------------------------------------------------- */
 

@@ -85,6 +85,8 @@ static void worker_serve(struct worker *w)
     if (w->number == 0) {
         w->admin = admin_create(w->shard, s->control_fd, MAILRING_VERSION);
         s->control_fd = -1;
+        shard_listen(w->shard, s->submit_fd, s->conf->listener_count);
+        s->submit_fd = -1;
     }
     shard_start(w->shard);
     shard_run(w->shard);

@@ -53,7 +53,8 @@ bool policy_check_mail(const struct policy_client *client, const struct smtp_add
 {
     if (!policy_logged_in(client)) {
         switch (client->listener->role) {
-        case CONF_ROLE_MX: return true;
+        case CONF_ROLE_MX:
+        case CONF_ROLE_LOCAL: return true;
         case CONF_ROLE_SUBMISSION: return refuse(&refuse_login, out_refusal);
         case CONF_ROLE_RELAY:
             return client->may_relay
@@ -130,7 +131,7 @@ static bool check_destination(const struct policy_client *client, struct slice s
 /* The networks of relay_from have no part in the role submission: its users log in. */
 static bool may_relay(const struct policy_client *client)
 {
-    return policy_logged_in(client)
+    return policy_logged_in(client) || client->listener->role == CONF_ROLE_LOCAL
            || (client->may_relay && client->listener->role != CONF_ROLE_SUBMISSION);
 }
 

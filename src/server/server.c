@@ -10,7 +10,7 @@ enum { TURNED_AWAY_MAX = 256 };
 void server_shared_init(struct server_shared *shared, const struct conf *conf)
 {
     *shared = (struct server_shared){0};
-    shared->by_listener = mem_calloc(conf->listener_count, sizeof(*shared->by_listener));
+    shared->by_listener = mem_calloc(conf->listener_count + 1, sizeof(*shared->by_listener));
     shared->clients = server_clients_create(conf->limits.connections);
 }
 

@@ -12,6 +12,8 @@
  *            |  QUIT, 421, the peer is gone, no handshake
  *            +-----------------------------> CLOSING -> freed
  */
+#include <stdio.h>
+
 #include <errno.h>
 
 #include "base_log.h"
@@ -177,13 +179,19 @@ void session_waited(struct session *s)
     s->progress_ms = now_ms;
 }
 
+static void keep_helo(struct session *s, struct slice name)
+{
+    mem_free(s->helo);
+    s->helo = mem_alloc(name.len + 1);
+    memcpy(s->helo, name.data, name.len);
+    s->helo[name.len] = '\0';
+}
+
 static void check_helo(struct session *s)
 {
     transaction_end(s);
-    mem_free(s->helo);
-    s->helo = mem_alloc(s->smtp.helo.len + 1);
-    memcpy(s->helo, s->smtp.helo.data, s->smtp.helo.len);
-    s->helo[s->smtp.helo.len] = '\0';
+    if (s->terms->listener->role != CONF_ROLE_LOCAL)
+        keep_helo(s, s->smtp.helo);
     session_offer_mechanisms(s);
     smtp_server_answer(&s->smtp, NULL, net_conn_out(&s->conn));
 }
@@ -415,14 +423,38 @@ static void turn_away(struct session *s, const struct smtp_reply *reply, const c
     session_close(s, reason, true);
 }
 
+/* At the submit socket the kernel says who it is, and that stands in place of what HELO says: in the trace
+ * field, in the log and in the message's facts. */
+static bool learn_local_client(struct session *s, int fd)
+{
+    char name[sizeof("uid-4294967295")];
+    uint32_t uid;
+    int len;
+
+    if (io_peer_uid(s->server->o.io, fd, &uid) < 0)
+        return false;
+    len = snprintf(name, sizeof(name), "uid-%u", (unsigned)uid);
+    keep_helo(s, slice_of(name, (size_t)len));
+    return ip_parse(SLICE_LITERAL("127.0.0.1"), &s->client.ip);
+}
+
+static bool learn_client(struct session *s, int fd)
+{
+    struct io_addr peer;
+    uint16_t port;
+
+    if (s->terms->listener->role == CONF_ROLE_LOCAL)
+        return learn_local_client(s, fd);
+    return io_addresses(s->server->o.io, fd, NULL, &peer) >= 0
+           && io_addr_to_ip(&peer, &s->client.ip, &port);
+}
+
 void session_begin(struct server_listener *listener, int fd)
 {
     struct server *server = listener->server;
     struct session *s = pool_get(&server->session_pool);
     const struct smtp_reply *refusal;
     struct smtp_reply policy_refusal;
-    struct io_addr peer;
-    uint16_t port;
 
     s->server = server;
     s->listener = (uint16_t)listener->index;
@@ -438,8 +470,7 @@ void session_begin(struct server_listener *listener, int fd)
     net_conn_init(&s->conn, server->o.io, fd, conn_ready, conn_closed);
     smtp_server_init(&s->smtp, &s->terms->smtp);
     s->progress_ms = io_now_ms(server->o.io);
-    if (io_addresses(server->o.io, fd, NULL, &peer) < 0
-        || !io_addr_to_ip(&peer, &s->client.ip, &port)) {
+    if (!learn_client(s, fd)) {
         s->reason = "gone before it was accepted";
         s->state = SESSION_CLOSING;
         net_conn_abort(&s->conn);

@@ -255,7 +255,8 @@ bool transaction_submission_begin(struct session *s)
 {
     struct transaction *tx = s->tx;
 
-    if (s->terms->listener->role != CONF_ROLE_SUBMISSION)
+    if (s->terms->listener->role != CONF_ROLE_SUBMISSION
+        && s->terms->listener->role != CONF_ROLE_LOCAL)
         return true;
     tx->submission = arena_alloc(&tx->arena, sizeof(*tx->submission));
     return tx->submission != NULL;

@@ -43,12 +43,12 @@ struct server_terms *server_terms_create(const struct server_settings *settings,
 {
     struct server_terms *t = mem_zalloc(sizeof(*t));
     const struct conf *conf = conf_ref(settings->conf);
-    const struct conf_listener *l = &conf->listeners[listener];
+    const struct conf_listener *l = conf_listener_at(conf, listener);
 
     t->refs = 1;
     t->conf = conf;
     t->listener = l;
-    if (settings->tls != NULL && settings->tls[listener] != NULL)
+    if (settings->tls != NULL && l->role != CONF_ROLE_LOCAL && settings->tls[listener] != NULL)
         t->tls = tls_context_ref(settings->tls[listener]);
     t->auth = l->auth || l->role == CONF_ROLE_SUBMISSION;
     t->smtp = (struct smtp_server_options){
@@ -88,10 +88,14 @@ void server_terms_unref(struct server_terms *t)
 }
 
 /* Listeners are known by their names. One that the new configuration has no more goes on as it was. */
-static bool find_listener(const struct conf *conf, struct slice name, size_t *out_index)
+static bool find_listener(const struct conf *conf, const struct conf_listener *before,
+                          size_t *out_index)
 {
-    for (size_t i = 0; i < conf->listener_count; i++) {
-        if (slice_equal(conf->listeners[i].name, name)) {
+    for (size_t i = 0; i <= conf->listener_count; i++) {
+        const struct conf_listener *l = conf_listener_at(conf, i);
+
+        if (slice_equal(l->name, before->name)
+            && (l->role == CONF_ROLE_LOCAL) == (before->role == CONF_ROLE_LOCAL)) {
             *out_index = i;
             return true;
         }
@@ -106,7 +110,7 @@ void server_reload(struct server *s, const struct server_settings *settings)
         struct server_listener *l = container_of(node, struct server_listener, node);
         size_t index;
 
-        if (!find_listener(settings->conf, l->terms->listener->name, &index))
+        if (!find_listener(settings->conf, l->terms->listener, &index))
             continue;
         server_terms_unref(l->terms);
         l->terms = server_terms_create(settings, index);

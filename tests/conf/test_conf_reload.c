@@ -28,6 +28,7 @@ static const struct {
      "limits { queue = 1G }\n",
      "mailring.conf:1: warning: spool is read at the start only: it stays as it was\n"
      "mailring.conf:1: warning: state is read at the start only: it stays as it was\n"
+     "mailring.conf:1: warning: drop is read at the start only: it stays as it was\n"
      "mailring.conf:1: warning: user is read at the start only: it stays as it was\n"
      "mailring.conf:2: warning: shards is read at the start only: it stays as it was\n"
      "mailring.conf:5: warning: address is read at the start only: it stays as it was\n"

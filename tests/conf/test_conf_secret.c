@@ -64,6 +64,27 @@ START_TEST(token_others_can_read)
 }
 END_TEST
 
+/* A program that submits mail may not read what the settings name, and need not. */
+START_TEST(settings_alone)
+{
+    struct conf_errors errors = {0};
+    struct conf *conf = NULL;
+
+    load_text(ROUTE
+              "domain b.example { to = discard recipients = \"$/none\" aliases = \"$/none\" }\n"
+              "virtual_aliases = \"$/none\"\n");
+    ck_assert_ptr_null(loaded.conf);
+    ck_assert(conf_load_settings(in_folder("mailring.conf"), &conf, &errors));
+    ck_assert_uint_eq(errors.count, 0);
+    ck_assert_slice(conf->hostname, "mx.example");
+    conf_free(conf);
+    put_file("mailring.conf", "hostname = a b\n");
+    ck_assert(!conf_load_settings(in_folder("mailring.conf"), &conf, &errors));
+    ck_assert_uint_gt(errors.count, 0);
+    conf_errors_finish(&errors);
+}
+END_TEST
+
 START_TEST(listeners)
 {
     const struct conf *conf =
@@ -91,6 +112,7 @@ Suite *conf_secret_suite(void)
     tcase_add_loop_test(tc, password_others_can_read, 0, 4);
     tcase_add_loop_test(tc, password_is_missing, 0, 2);
     tcase_add_test(tc, token_others_can_read);
+    tcase_add_test(tc, settings_alone);
     tcase_add_test(tc, listeners);
     suite_add_tcase(suite, tc);
     return suite;
