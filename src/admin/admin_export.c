@@ -47,14 +47,23 @@ static bool always(const struct admin_job *j, const struct spool_message *m)
     return true;
 }
 
+static bool anybody_waits(const struct spool_message *m)
+{
+    for (uint32_t i = 0; i < m->recipient_count; i++) {
+        if (admin_transfer_waits(&m->recipients[i]))
+            return true;
+    }
+    return false;
+}
+
 static void take(struct admin_job *j, struct spool_message *m, const struct admin_envelope *e)
 {
     struct export *x = j->matter;
     struct item *item = &x->items[x->item_count];
     size_t before = buf_len(&j->rows);
 
-    if (!j->request.copy && admin_message_state(m) == ADMIN_STATE_ACTIVE) {
-        x->under_way++; /* it may be delivered at this moment */
+    if ((!j->request.copy && admin_message_state(m) == ADMIN_STATE_ACTIVE) || !anybody_waits(m)) {
+        x->under_way++; /* it may be delivered at this moment; or its sender is being told */
         j->matched--;
         return;
     }

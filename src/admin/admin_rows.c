@@ -2,13 +2,15 @@
  * replies) may hold anything: none of it reaches a terminal as a control character. */
 #include <inttypes.h>
 
-#include "admin_job_priv.h"
+#include "admin_transfer_priv.h"
 #include "routing.h"
 
 enum { LIST_RECIPIENTS_MAX = 1000, SHOW_RECIPIENTS_MAX = 5000 };
 
 static const char *recipient_state_name(const struct spool_recipient *r)
 {
+    if (r->state == SPOOL_RECIPIENT_WAITING && !admin_transfer_waits(r))
+        return "delivered"; /* and its sender is being told */
     switch ((enum spool_recipient_state)r->state) {
     case SPOOL_RECIPIENT_WAITING: return r->flags & SPOOL_RECIPIENT_HELD ? "held" : "waiting";
     case SPOOL_RECIPIENT_DELIVERED: return "delivered";

@@ -20,6 +20,7 @@ static const struct {
     {"ret_hdrs", SPOOL_RET_HDRS},
     {"report", SPOOL_IS_REPORT},
     {"utf8", SPOOL_IS_UTF8},
+    {"to_postmaster", SPOOL_TO_POSTMASTER},
 };
 static const struct {
     const char *name;
@@ -46,6 +47,21 @@ static void put_text(struct buf *out, const char *key, struct slice text)
     (void)json_append_string(out, text);
 }
 
+bool admin_transfer_waits(const struct spool_recipient *r)
+{
+    const unsigned has_it = SPOOL_RECIPIENT_DELIVERED_UNTOLD | SPOOL_RECIPIENT_RELAYED_UNTOLD;
+
+    return r->state == SPOOL_RECIPIENT_WAITING && (r->flags & has_it) == 0;
+}
+
+/* Who has the message, and only his sender is to be told yet, must not get it from another server again. */
+static const char *state_of(const struct spool_recipient *r)
+{
+    bool has_it = r->state == SPOOL_RECIPIENT_WAITING && !admin_transfer_waits(r);
+
+    return states[has_it ? SPOOL_RECIPIENT_DELIVERED : r->state];
+}
+
 static void put_recipient(struct buf *out, const struct spool_recipient *r, struct slice address,
                           const struct spool_dsn *dsn)
 {
@@ -53,8 +69,7 @@ static void put_recipient(struct buf *out, const struct spool_recipient *r, stru
 
     (void)buf_append_str(out, "{\"address\":");
     (void)json_append_string(out, address);
-    (void)buf_printf(out, ",\"state\":\"%s\",\"attempts\":%u", states[r->state],
-                     (unsigned)r->attempts);
+    (void)buf_printf(out, ",\"state\":\"%s\",\"attempts\":%u", state_of(r), (unsigned)r->attempts);
     if (r->flags & SPOOL_RECIPIENT_EXPANDED)
         (void)buf_append_str(out, ",\"expanded\":true");
     if (r->flags & SPOOL_RECIPIENT_WARNED)

@@ -23,6 +23,9 @@ enum { ADMIN_TRANSFER_ENVELOPE_MAX = 16 * 1024 * 1024 };
 void admin_transfer_envelope(struct buf *out, struct slice hostname, const struct spool_message *m,
                              const struct admin_envelope *e);
 
+/* Whether a recipient is still to get the message. */
+bool admin_transfer_waits(const struct spool_recipient *r);
+
 /* An envelope that was read: what still waits. */
 struct admin_record {
     struct arena arena; /* of all that follows */
