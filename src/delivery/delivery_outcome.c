@@ -276,7 +276,6 @@ static bool fill_outcome(struct delivery *d, const struct delivery_task *t,
 static void park(struct delivery *d, const struct delivery_task *t,
                  const struct delivery_recipient *r)
 {
-    struct spool_recipient *in_queue = &t->entry->message->recipients[r->index];
     struct buf reason;
 
     buf_init(&reason, 0);
@@ -291,8 +290,6 @@ static void park(struct delivery *d, const struct delivery_task *t,
                    .retry = delivery_task_retry(t),
                    .front = t->called && !t->down,
                });
-    if (t->down && !t->untried && in_queue->attempts < UINT16_MAX)
-        in_queue->attempts++;
     buf_finish(&reason);
 }
 
