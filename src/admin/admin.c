@@ -58,13 +58,17 @@ void admin_error(struct admin_client *c, const char *text)
 
 void admin_call_over(struct admin_client *c)
 {
+    bool closed = c->closed;
+
     ASSERT(c->calls > 0);
     c->calls--;
-    if (c->closed && c->gone != NULL)
+    if (closed && c->gone != NULL)
         c->gone(c);
-    if (c->closed)
+    if (closed)
         client_free(c);
-    else if (c->step != NULL)
+    else
+        keep_alive(c); /* what takes long here is not held against the client */
+    if (!closed && c->step != NULL)
         c->step(c);
 }
 
@@ -131,7 +135,8 @@ static void request_words(struct admin_client *c, const struct slice *words, siz
     else if (count == 1 && !json && word_is(words[0], "reload"))
         request_reload(c);
     else
-        admin_error(c, "unknown request; known are status, queue, explain, reload and tls-report send");
+        admin_error(
+            c, "unknown request; known are status, queue, explain, reload and tls-report send");
     mem_free(line);
 }
 
