@@ -89,6 +89,7 @@ struct queue {
     int64_t wall_ahead_ms;   /* of io's clock, when last looked at */
     uint64_t leap_ms,
         leap_until_ms; /* the wall clock leapt: so much is not held against anybody yet */
+    uint32_t leapt_s;  /* Unix time just after: whoever came later is as old as he seems */
     uint64_t messages, parked;
     bool stopped;
 };
@@ -154,7 +155,7 @@ uint32_t queue_give_up_s(const struct spool_message *m, const struct conf_retry 
 uint32_t queue_now_s(const struct queue *q); /* Unix time */
 /* The same, but of a leap of the wall clock the part that nobody is to be punished for yet is taken off:
  * for what ends a message's life. */
-uint32_t queue_patient_s(const struct queue *q);
+uint32_t queue_patient_s(const struct queue *q, const struct spool_message *m);
 
 /* ---- the operator: any state; false: no such message ----------------------------------------- */
 

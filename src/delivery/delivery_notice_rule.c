@@ -35,7 +35,7 @@ bool delivery_notice_delay_due(const struct delivery *d, const struct spool_mess
     return after_s > 0 && !d->stopping
            && (m->recipients[recipient].flags & (SPOOL_RECIPIENT_WARNED | SPOOL_RECIPIENT_HELD))
                   == 0
-           && queue_patient_s(d->o.queue) >= m->arrived_s + after_s;
+           && queue_patient_s(d->o.queue, m) >= m->arrived_s + after_s;
 }
 
 bool delivery_notice_copies(const struct conf *conf, const char *which)

@@ -43,22 +43,25 @@ static void expire(struct delivery *d, struct delivery_task *t)
     }
 }
 
-/* It is to wait for its site, and its sender is to be told that it does: once it is as if it was tried. (What
- * is in a lot already is taken out for this by the queue.) */
+/* It is to wait for its site, and its sender is to be told that it does: this time it is as if it was tried.
+ * (What is in a lot already is taken out for this by the queue.) */
 static void own_up(struct delivery *d, struct delivery_task *t)
 {
-    struct queue_entry *e = t->entry;
-    bool due = false;
+    bool owed = false;
 
-    if (!t->parked || e->told)
+    if (!t->parked
+        || delivery_notice_reader(d->o.conf, t->sender, t->flags) != DELIVERY_READER_SENDER)
         return;
-    for (uint32_t i = 0; i < t->recipient_count; i++)
-        due |= delivery_notice_delay_due(d, e->message, t->recipients[i].index,
-                                         delivery_task_retry(t));
-    if (!due)
-        return;
-    e->told = true;
-    unpark(t);
+    for (uint32_t i = 0; i < t->recipient_count; i++) {
+        struct delivery_recipient as_if = t->recipients[i];
+        as_if.status = DELIVERY_DEFERRED;
+        owed |= delivery_notice_asked(&as_if,
+                                      delivery_notice_delay_due(d, t->entry->message, as_if.index,
+                                                                delivery_task_retry(t)))
+                == DELIVERY_NOTICE_DELAY;
+    }
+    if (owed)
+        unpark(t);
 }
 
 static const char *status_name(enum delivery_status status)
@@ -178,8 +181,14 @@ static uint32_t next_due_s(struct delivery *d, const struct delivery_task *t,
 static void fill_deferred(struct delivery *d, const struct delivery_task *t,
                           const struct delivery_recipient *r, struct spool_outcome *out)
 {
+    uint32_t soon_s;
+
     out->counts = !t->untried && r->scope < DELIVERY_SCOPE_CONNECTION;
     out->due_s = next_due_s(d, t, r, out->counts);
+    /* It came out to be told of, not to be tried: it goes on waiting for its site, and not for an interval. */
+    soon_s = queue_now_s(d->o.queue) + DELIVERY_BACK_S;
+    if (t->untried && out->due_s > soon_s)
+        out->due_s = soon_s;
     d->counters.deferred++;
 }
 

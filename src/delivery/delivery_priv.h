@@ -40,6 +40,7 @@ enum delivery_pace {
     DELIVERY_PROBES_MAX = 1000,  /* call-outs under way at a time */
     DELIVERY_CALLOUTS_MAX = 200, /* of them, waiting for one site */
     DELIVERY_LOOKUPS_MAX = 1000, /* MX questions under way at a time */
+    DELIVERY_BACK_S = 30,        /* until what was only told of is back where it waits */
     DELIVERY_UNTOLD_S = 60,      /* until a notice that could not be stored is tried again */
     DELIVERY_GENERATIONS = 8,    /* with transactions; connections of older ones are cut off */
 };

@@ -280,7 +280,7 @@ static void set_timer(struct queue_entry *e)
         wheel_cancel(q->wheel, &e->timer);
     else
         wheel_set(q->wheel, &e->timer,
-                  queue_timer_ms(q, at_s + (queue_now_s(q) - queue_patient_s(q))));
+                  queue_timer_ms(q, at_s + (queue_now_s(q) - queue_patient_s(q, e->message))));
 }
 
 static void lot_look_later(struct queue_lot *lot)
@@ -368,7 +368,7 @@ static void make_ready(struct queue_entry *e, enum queue_line line)
 
 void queue_lot_due(struct queue_entry *e)
 {
-    uint32_t now_s = queue_patient_s(e->queue);
+    uint32_t now_s = queue_patient_s(e->queue, e->message);
 
     if (overdue_s(e) > now_s) { /* the time was far away, or the clock has leapt */
         set_timer(e);

@@ -17,11 +17,11 @@ uint32_t queue_now_s(const struct queue *q)
     return (uint32_t)(io_unix_ms(q->io) / 1000);
 }
 
-uint32_t queue_patient_s(const struct queue *q)
+uint32_t queue_patient_s(const struct queue *q, const struct spool_message *m)
 {
     uint64_t now_ms = io_unix_ms(q->io);
 
-    if (q->leap_ms > 0 && io_now_ms(q->io) < q->leap_until_ms)
+    if (q->leap_ms > 0 && m->arrived_s < q->leapt_s && io_now_ms(q->io) < q->leap_until_ms)
         now_ms -= q->leap_ms < now_ms ? q->leap_ms : now_ms;
     return (uint32_t)(now_ms / 1000);
 }
@@ -67,6 +67,7 @@ void queue_time_look(struct queue *q)
     }
     q->leap_ms += (uint64_t)leap_ms;
     q->leap_until_ms = io_now_ms(q->io) + FORGIVEN_MS;
+    q->leapt_s = queue_now_s(q);
 }
 
 uint64_t queue_timer_ms(struct queue *q, uint32_t unix_s)
@@ -103,13 +104,13 @@ uint32_t queue_give_up_s(const struct spool_message *m, const struct conf_retry 
 
 bool queue_past_deliver_by(const struct queue *q, const struct spool_message *m)
 {
-    return m->terms.deliver_by_s != 0 && queue_patient_s(q) >= m->terms.deliver_by_s;
+    return m->terms.deliver_by_s != 0 && queue_patient_s(q, m) >= m->terms.deliver_by_s;
 }
 
 bool queue_expired(const struct queue *q, const struct spool_message *m,
                    const struct conf_retry *retry)
 {
-    return queue_patient_s(q) >= queue_give_up_s(m, retry);
+    return queue_patient_s(q, m) >= queue_give_up_s(m, retry);
 }
 
 /* ---- until the next attempt ------------------------------------------------------------------ */

@@ -109,18 +109,50 @@ END_TEST
 /* Its sender hears of the delay once, though nothing is tried on its behalf. */
 START_TEST(a_delay_is_told)
 {
+    uint64_t id;
+
     w->conf.retry.warn_after = 20 * 60 * 1000;
     origin_start(w);
-    (void)submit();
+    id = submit();
     origin_run_ms(w, 19 * 60 * 1000);
     ck_assert_uint_eq(origin_files(w, BOB_NEW), 0);
     origin_run_ms(w, 3 * 60 * 1000);
     ck_assert_uint_eq(origin_files(w, BOB_NEW), 1);
     check_bounce((const char *const[]){"Action: delayed\n", "No route to host", NULL});
+    ck_assert_int_eq(facts_of(id).standing,
+                     QUEUE_IS_PARKED); /* again: for the host, not for a time */
     origin_run_ms(w, 30 * 60 * 1000);
     ck_assert_uint_eq(origin_files(w, BOB_NEW), 1);
     origin_drain(w);
     ck_assert_uint_eq(origin_files(w, BOB_NEW), 2);
+    finish();
+}
+END_TEST
+
+/* Two hosts that are down, each recipient waits for his own: both delays are told, once. */
+START_TEST(delays_at_several_hosts)
+{
+    static const char *const recipients[] = {"x@one.test", "y@two.test", NULL};
+
+    nowhere = (struct conf_destination){.kind = CONF_TO_MX};
+    dns_sim_zone_add_address(w->zone, "one.test", "10.0.9.8");
+    dns_sim_zone_add_address(w->zone, "two.test", "10.0.9.9");
+    w->conf.retry.warn_after = 20 * 60 * 1000;
+    origin_start(w);
+    ck_assert_uint_ne(origin_submit(w, "bob@example.test", recipients, slice_str(message), 0), 0);
+    origin_run_ms(w, 19 * 60 * 1000);
+    ck_assert_uint_eq(w->d->counters.delays_sent, 0);
+    origin_run_ms(w, 40 * 60 * 1000);
+    ck_assert_uint_ge(origin_files(w, BOB_NEW), 1);
+    for (unsigned i = 0; i < origin_files(w, BOB_NEW); i++) {
+        buf_clear(&name);
+        ck_assert(origin_file(w, BOB_NEW, i, &name, &bytes));
+    }
+    ck_assert(origin_contains(buf_slice(&bytes), "Final-Recipient: rfc822; x@one.test\n"));
+    ck_assert(origin_contains(buf_slice(&bytes), "Final-Recipient: rfc822; y@two.test\n"));
+    ck_assert_uint_eq(w->d->counters.delays_sent, origin_files(w, BOB_NEW));
+    ck_assert_uint_le(w->d->counters.delays_sent, 2);
+    origin_drain(w);
     finish();
 }
 END_TEST
@@ -300,6 +332,7 @@ Suite *delivery_lots_suite(void)
     tcase_add_checked_fixture(tc, setup, NULL);
     tcase_add_test(tc, many_wait_for_a_host_that_is_down);
     tcase_add_test(tc, a_delay_is_told);
+    tcase_add_test(tc, delays_at_several_hosts);
     tcase_add_loop_test(tc, the_operator_returns_it, 0, (int)ARRAY_LEN(returns));
     tcase_add_test(tc, held_beyond_its_time);
     tcase_add_loop_test(tc, too_late, 0, 2);
