@@ -3,6 +3,7 @@
  *
  *   weather    faults, incidents; until the clients are done and nothing more is to happen
  *   calm       no faults; until the queue has drained
+ *   days       (some seeds) in place of the two: see sim_days.h
  *   stop       cleanly; everything is given back
  *   reopen     (some seeds) the spool once more: nothing may be left in it
  */
@@ -12,7 +13,7 @@
 
 #include "base_log.h"
 #include "base_mem.h"
-#include "sim_mail.h"
+#include "sim_days.h"
 
 enum {
     WEATHER_STEPS_MAX = 400 * 1000, /* then it calms down whatever the clients are at */
@@ -130,7 +131,7 @@ static void crash_here(struct world *w)
         mx_boot_later(w);
 }
 
-static void one_step(struct world *w)
+void world_turn(struct world *w)
 {
     WORLD_CHECK(w, world_step(w), "nothing will ever happen again");
     if (w->options.crash_at != 0 && w->steps == w->options.crash_at)
@@ -182,7 +183,7 @@ static void run_weather(struct world *w)
             return;
         if (clients_done(w) && mx_is_drained(w))
             return; /* nothing is left for further incidents to spoil */
-        one_step(w);
+        world_turn(w);
     }
 }
 
@@ -190,7 +191,7 @@ static void run_drain(struct world *w)
 {
     w->ending = false;
     while (!clients_done(w) || !mx_is_drained(w))
-        one_step(w);
+        world_turn(w);
 }
 
 static void run_calm(struct world *w)
@@ -220,7 +221,7 @@ static void run_rest(struct world *w)
     wheel_set(&w->keeper.wheel, &w->rest, world_now_ms(w) + REST_MS);
     io_wake(w->keeper.io, w->keeper.io);
     while (!w->rested)
-        one_step(w);
+        world_turn(w);
 }
 
 static void run_stop(struct world *w)
@@ -228,7 +229,7 @@ static void run_stop(struct world *w)
     w->ending = true;
     mx_stop(w);
     while (w->mx.state != MX_DOWN)
-        one_step(w);
+        world_turn(w);
 }
 
 static void run_reopen(struct world *w)
@@ -297,9 +298,15 @@ void sim_mail_run(const struct run_options *options, struct run_result *out)
         (void)sim_machine_fail_ops(w->mx.machine, options->fail_op - 1, 1);
     sinks_start(w);
     clients_start(w);
+    if (w->days != NULL)
+        days_start(w);
     mx_boot(w);
-    run_weather(w);
-    run_calm(w);
+    if (w->days != NULL) {
+        days_run(w);
+    } else {
+        run_weather(w);
+        run_calm(w);
+    }
     if (w->plan.weather.write_error > 0)
         run_rest(w);
     run_stop(w);
@@ -311,6 +318,8 @@ void sim_mail_run(const struct run_options *options, struct run_result *out)
     read_mailboxes(w);
     model_check(w);
     check_connections(w);
+    if (w->days != NULL)
+        days_check(w);
     if (w->plan.reopen)
         run_reopen(w);
     WORLD_CHECK(w, sim_leaked_fds(w->sim) == 0, "P5: %u descriptors were left open",
@@ -325,5 +334,6 @@ void sim_mail_run(const struct run_options *options, struct run_result *out)
     sim_tls_finish(&w->tls);
     plan_finish(&w->plan);
     model_finish(&w->model);
+    days_finish(w);
     mem_free(w);
 }

@@ -8,6 +8,7 @@
  *   sim_sink.c        next hops
  *   sim_tls.c         what they and the server speak TLS with
  *   sim_reload.c      the server's settings, made anew while it runs
+ *   sim_days*.c       worlds that last for days; see sim_days.h
  *   sim_world_mail.c  machines, the server's shards, its ends and beginnings
  *   sim_mail.c        a seed from its beginning to its end
  *   sim_main.c        the program: many seeds; one scenario with a fault at each place
@@ -29,6 +30,7 @@
 #include "tls.h"
 
 struct world;
+struct days;
 
 struct run_options {
     uint64_t seed;
@@ -85,6 +87,7 @@ struct rcpt {
     uint32_t warned;     /* that it takes its time */
     uint32_t told;       /* and of its success */
     uint32_t excuses;    /* for taking it once more: answers that did not get back */
+    uint64_t got_ms;     /* the first time that it was taken */
     uint64_t taken_ms;   /* the last time */
     uint64_t bounced_ms; /* the first time */
     /* What the server's log says. */
@@ -151,8 +154,9 @@ void model_take(struct world *w, struct slice sender, struct slice address, stru
 /* The answer to what was taken has been lost after all. */
 void model_excuse(struct world *w, struct slice address, struct slice text);
 void model_refuse(struct world *w, struct slice address);
-/* A line of the server's log. */
+/* A line of the server's log; what stands in it behind " key=". */
 void model_log(struct world *w, struct slice line);
+struct slice model_log_value(struct slice line, const char *key);
 /* A file in the mailbox of this recipient. */
 void model_file(struct world *w, struct message *m, uint32_t rcpt, struct slice text);
 /* At the end: all of it. */
@@ -213,7 +217,8 @@ struct plan {
     uint64_t segment;
     struct spool_options staging; /* sizes that are not the default */
     uint64_t expire_ms, interval_max_ms;
-    uint64_t data_timeout_ms; /* of the next hops' reply to the final dot */
+    uint64_t expire_bounces_ms; /* 0: as expire_ms */
+    uint64_t data_timeout_ms;   /* of the next hops' reply to the final dot */
     struct buf conf;
     struct buf other_conf; /* other routes: most reloads exchange the two */
     int aliases;           /* a file, that the configuration names */
@@ -232,6 +237,10 @@ struct plan {
 void plan_make(struct world *w);
 void plan_make_fixed(struct world *w); /* nothing goes wrong, but some of everything happens */
 void plan_finish(struct plan *p);
+/* What a reload changes nothing of. */
+void plan_write_head(const struct plan *p, struct buf *out);
+/* Its recipients are chosen: what stands in it, and what the client calls them. */
+void plan_write_message(struct world *w, struct message *m, size_t size);
 
 /* ---- sim_world_mail.c ---------------------------------------------------------------------- */
 
@@ -311,6 +320,7 @@ struct world {
     struct mx mx;
     struct sinks *sinks;
     struct clients *clients;
+    struct days *days; /* NULL: it is over within hours */
     struct sim_tls tls;
     uint64_t tls_in, tls_out; /* messages that went encrypted, from clients and to sinks */
     uint64_t tls_broken;      /* sessions of sinks that STARTTLS has ended */
@@ -367,10 +377,14 @@ void clients_finish(struct world *w);
 
 void sinks_start(struct world *w);
 void sinks_finish(struct world *w);
+/* Whether anybody listens there. */
+void sinks_open(struct world *w, unsigned sink, bool open);
 uint64_t sinks_connections(const struct world *w);
 
 /* ---- sim_mail.c ---------------------------------------------------------------------------- */
 
+/* A step of the world, and what follows from it. */
+void world_turn(struct world *w);
 /* The server's log goes here. */
 void sim_mail_log(void *context, enum log_level level, struct slice line);
 /* Ends the process if something does not hold. */

@@ -4,7 +4,7 @@
  */
 #include <stdio.h>
 
-#include "sim_mail.h"
+#include "sim_days.h"
 #include "smtp_command.h"
 
 void model_finish(struct model *m)
@@ -348,7 +348,8 @@ static void take(struct world *w, struct slice sender, struct slice address, str
     check_sent(w, m, r);
     check_text(w, m, r, text, buf_slice(&m->body));
     excuse_by_crash(w, r);
-    r->taken++;
+    if (r->taken++ == 0)
+        r->got_ms = world_now_ms(w);
     r->taken_ms = world_now_ms(w);
     check_duplicate(w, m, r);
 }
@@ -394,7 +395,7 @@ void model_file(struct world *w, struct message *m, uint32_t rcpt, struct slice 
 
 /* ---- the server's log ---------------------------------------------------------------------- */
 
-static struct slice log_value(struct slice line, const char *key)
+struct slice model_log_value(struct slice line, const char *key)
 {
     const uint8_t *at = memmem(line.data, line.len, key, strlen(key));
     size_t len = 0;
@@ -446,17 +447,19 @@ static struct message *message_to(struct model *model, struct slice to)
 
 void model_log(struct world *w, struct slice line)
 {
-    struct slice event = log_value(line, " event="), to = log_value(line, " to=");
+    struct slice event = model_log_value(line, " event="), to = model_log_value(line, " to=");
     bool bounced = slice_equal(event, SLICE_LITERAL("bounced"));
     struct message *m = message_to(&w->model, to), *about = model_sender(&w->model, to);
     struct rcpt *r = model_rcpt(&w->model, to, NULL);
 
     w->outcomes += bounced || slice_equal(event, SLICE_LITERAL("delivered"))
                    || slice_equal(event, SLICE_LITERAL("deferred"));
+    if (w->days != NULL)
+        days_log(w, event, line);
     if (about != NULL && bounced)
         about->said_dropped_ms = world_now_ms(w);
     if (m != NULL && slice_equal(event, SLICE_LITERAL("accepted")))
-        log_accepted(w, m, log_value(line, " message="));
+        log_accepted(w, m, model_log_value(line, " message="));
     if (r == NULL)
         return;
     if (bounced)
@@ -497,6 +500,11 @@ static void check_expiry(struct world *w, const struct message *m, const struct 
                 r->address, (unsigned long long)due_ms, (unsigned long long)r->said_bounced_ms);
 }
 
+static uint64_t notice_patience_ms(const struct world *w)
+{
+    return w->plan.expire_bounces_ms != 0 ? w->plan.expire_bounces_ms : w->plan.expire_ms;
+}
+
 static void check_bounce(struct world *w, const struct message *m, const struct rcpt *r)
 {
     if (m->null_sender) {
@@ -506,13 +514,13 @@ static void check_bounce(struct world *w, const struct message *m, const struct 
     }
     /* A notification may not be wanted; or be refused, or expire itself. */
     if (r->bounced == 0 && r->wants_failure)
-        WORLD_CHECK(w,
-                    m->said_dropped_ms > 0
-                        && (m->sender_refused > 0 || w->plan.weather.clock_jump > 0
-                            || m->said_dropped_ms + commit_slack_ms(w)
-                                   >= r->said_bounced_ms + w->plan.expire_ms),
-                    "P4: message %u bounced for %s, and the sender was not told", m->number,
-                    r->address);
+        WORLD_CHECK(
+            w,
+            m->said_dropped_ms > 0
+                && (m->sender_refused > 0 || w->plan.weather.clock_jump > 0 || w->days != NULL
+                    || m->said_dropped_ms + commit_slack_ms(w)
+                           >= r->said_bounced_ms + notice_patience_ms(w)),
+            "P4: message %u bounced for %s, and the sender was not told", m->number, r->address);
     if (r->bounced > 1 + r->excuses && w->plan.weather.conn_reset == 0 && !w->cut)
         WORLD_CHECK(w,
                     w->crash_count > 0 || w->options.fail_op > 0 || w->plan.weather.write_error > 0,
@@ -577,7 +585,7 @@ static void check_rcpt(struct world *w, const struct message *m, const struct rc
     if (!bounced)
         return;
     check_bounce(w, m, r);
-    if (m->state != MESSAGE_ACCEPTED)
+    if (m->state != MESSAGE_ACCEPTED || w->days != NULL) /* those say more: sim_days_check.c */
         return;
     check_cause(w, m, r);
     if ((r->fate == FATE_NEVER || r->fate == FATE_SILENT) && w->plan.weather.clock_jump == 0)

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base_mem.h"
-#include "sim_mail.h"
+#include "sim_days.h"
 #include "smtp_command.h"
 
 enum {
@@ -222,6 +222,13 @@ static void choose_names(struct rand *r, struct message *m, int file)
             choose_notify(r, &m->names[i]);
 }
 
+void plan_write_message(struct world *w, struct message *m, size_t size)
+{
+    make_body(&w->rand, m, size);
+    make_wire(m);
+    choose_names(&w->rand, m, w->plan.aliases);
+}
+
 static void make_message(struct rand *r, struct message *m, uint32_t number, size_t size)
 {
     static const enum fate senders[] = {FATE_TAKE, FATE_TAKE, FATE_TAKE, FATE_LATER, FATE_REFUSE};
@@ -410,8 +417,7 @@ static const char with_tls[] =
     "tls { certificate = {\"/etc/certificate\"}  key = {\"/etc/key\"} }\n"
     "listener \"mxs\" { address = {\"10.0.0.1:465\"} role = mx  tls = implicit }\n";
 
-/* What a reload changes nothing of. */
-static void write_head(const struct plan *p, struct buf *out)
+void plan_write_head(const struct plan *p, struct buf *out)
 {
     static const char fixed[] = "hostname = \"mx.sim.test\"\n"
                                 "spool = \"/spool\"\n"
@@ -464,8 +470,8 @@ static void write_conf(struct plan *p, struct rand *r, bool tiny)
     struct buf tail = {0};
 
     p->data_timeout_ms = PICK(r, 30, 60, 600) * SECOND;
-    write_head(p, &p->conf);
-    write_head(p, &p->other_conf);
+    plan_write_head(p, &p->conf);
+    plan_write_head(p, &p->other_conf);
     write_routes(p, r, &p->conf);
     write_retry(p, r, &tail);
     write_limits(p, r, &tail, tiny);
@@ -491,6 +497,10 @@ void plan_make(struct world *w)
     buf_init(&p->conf, 0);
     buf_init(&p->other_conf, 0);
     open_aliases(p);
+    if (days_wanted(w->seed)) {
+        days_plan(w);
+        return;
+    }
     choose_weather(w);
     if (rand_chance(r, 1, 2))
         p->tls = SIM_TLS_NULL;

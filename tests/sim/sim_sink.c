@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base_mem.h"
-#include "sim_mail.h"
+#include "sim_days.h"
 
 enum { LINE_MAX_BYTES = 2048, STALL_MS = 3600 * 1000, OUTAGE_MAX_MS = 600 * 1000 };
 
@@ -16,6 +16,7 @@ struct sink {
     struct sinks *all;
     struct net_listener listeners[3]; /* ports 25, 2525 and 465, where TLS comes first */
     bool pipelining, eightbit, size, helo_only, starttls;
+    bool shut; /* nobody is to listen */
     uint64_t outage_until_ms;
     uint64_t connections;
 };
@@ -63,6 +64,39 @@ static bool strikes(const struct session *s, unsigned chance)
 static const struct sink_weather *weather(const struct session *s)
 {
     return &world_of(s)->plan.sinks;
+}
+
+/* ---- days ---------------------------------------------------------------------------------- */
+
+static enum mood mood_of(const struct session *s, bool *out_at_mail)
+{
+    *out_at_mail = false;
+    if (world_of(s)->days == NULL)
+        return MOOD_UP;
+    return days_mood(world_of(s), (unsigned)(s->sink - s->sink->all->list), out_at_mail);
+}
+
+static bool is_away(const struct session *s)
+{
+    bool at_mail;
+    enum mood mood = mood_of(s, &at_mail);
+
+    return mood != MOOD_UP && mood != MOOD_BUSY && mood != MOOD_REFUSES;
+}
+
+/* To each message, at this place. */
+static bool is_busy(const struct session *s, bool at_mail)
+{
+    bool here;
+
+    return mood_of(s, &here) == MOOD_BUSY && here == at_mail;
+}
+
+static bool refuses(const struct session *s)
+{
+    bool at_mail;
+
+    return mood_of(s, &at_mail) == MOOD_REFUSES;
 }
 
 /* ---- ending -------------------------------------------------------------------------------- */
@@ -194,7 +228,9 @@ static void excuse_all(struct session *s)
 static void end_of_data(struct session *s)
 {
     s->state = TALKING;
-    if (s->lone_dot) {
+    if (is_away(s)) {
+        session_drop(s);
+    } else if (s->lone_dot) {
         WORLD_CHECK(world_of(s), buf_len(&s->text) == 0, "P8: a body for nobody");
         (void)say(s, "554 5.5.1 nobody to give it to\r\n");
     } else if (strikes(s, weather(s)->temporary)) {
@@ -312,7 +348,7 @@ static void mail(struct session *s, struct slice line)
     WORLD_CHECK(world_of(s), s->greeted && !s->mail, "P8: MAIL out of order");
     WORLD_CHECK(world_of(s), is_encrypted(s) || !s->by_route || !must_encrypt(s),
                 "mail in the clear where the route says encrypt");
-    if (strikes(s, weather(s)->temporary)) {
+    if (is_busy(s, true) || strikes(s, weather(s)->temporary)) {
         (void)say(s, "451 4.7.1 not from you now\r\n");
         return;
     }
@@ -364,6 +400,10 @@ static void rcpt(struct session *s, struct slice line)
         return;
     }
     refusal = verdict(s, address);
+    if (refusal == NULL && refuses(s))
+        refusal = "550 5.7.1 not any more\r\n";
+    if (refusal == NULL && is_busy(s, false))
+        refusal = "451 4.3.2 busy\r\n";
     if (refusal == NULL && strikes(s, weather(s)->temporary))
         refusal = "452 4.5.3 not today\r\n";
     if (refusal == NULL && strikes(s, weather(s)->permanent))
@@ -407,6 +447,10 @@ static void command(struct session *s, struct slice line)
 {
     static const struct slice from = SLICE_INIT("MAIL FROM:"), to = SLICE_INIT("RCPT TO:");
 
+    if (is_away(s)) {
+        session_drop(s);
+        return;
+    }
     if (slice_starts_nocase(line, SLICE_LITERAL("EHLO "))) {
         ehlo(s, true);
     } else if (slice_starts_nocase(line, SLICE_LITERAL("HELO "))) {
@@ -491,10 +535,38 @@ static void session_ready(struct net_conn *c)
 
 /* ---- the machine --------------------------------------------------------------------------- */
 
+/* True: there is no greeting. */
+static bool turns_away(struct session *s)
+{
+    bool at_mail;
+
+    switch (mood_of(s, &at_mail)) {
+    case MOOD_UP:
+    case MOOD_BUSY:
+    case MOOD_REFUSES: return false;
+    case MOOD_SORRY:
+        (void)buf_append_str(net_conn_out(&s->conn), "421 4.3.2 closed for today\r\n");
+        session_leave(s);
+        return true;
+    case MOOD_SILENT:
+        s->deaf = true;
+        session_step(s);
+        return true;
+    case MOOD_CLOSED: /* it came just before */
+    case MOOD_DROPS: session_drop(s); return true;
+    case MOOD_FLAPS:
+    case MOOD_COUNT: break;
+    }
+    UNREACHABLE();
+}
+
 static void greet(struct session *s)
 {
     struct sink *k = s->sink;
     uint64_t now_ms = io_now_ms(k->station.io);
+
+    if (turns_away(s))
+        return;
 
     if (strikes(s, weather(s)->outage))
         k->outage_until_ms = now_ms + rand_below(&world_of(s)->rand, OUTAGE_MAX_MS);
@@ -520,6 +592,8 @@ static void sink_accepted(struct net_listener *l, int fd)
     struct session *s = mem_zalloc(sizeof(*s));
 
     k->connections++;
+    if (k->all->world->days != NULL)
+        days_connected(k->all->world, (unsigned)(k - k->all->list));
     s->sink = k;
     list_init(&s->node);
     list_push_back(&k->all->sessions, &s->node);
@@ -534,9 +608,47 @@ static void sink_accepted(struct net_listener *l, int fd)
     greet(s);
 }
 
+static const unsigned ports[] = {25, 2525, 465};
+
+static void listen_at(struct sink *k, unsigned i)
+{
+    char text[64];
+    struct io_addr addr;
+    bool ok;
+
+    (void)snprintf(text, sizeof(text), "10.0.1.%u:%u", (unsigned)(k - k->all->list) + 1, ports[i]);
+    ok = io_addr_parse(slice_str(text), &addr);
+    ASSERT(ok);
+    k->listeners[i].context = k;
+    net_listener_start(&k->listeners[i], k->station.io, &k->station.wheel,
+                       io_listen(k->station.io, &addr, 0, 64), sink_accepted);
+}
+
+static void listener_stopped(struct net_listener *l)
+{
+    struct sink *k = l->context;
+
+    if (!k->shut)
+        listen_at(k, (unsigned)(l - k->listeners));
+}
+
+void sinks_open(struct world *w, unsigned sink, bool open)
+{
+    struct sink *k = &w->sinks->list[sink];
+
+    if (k->shut != open)
+        return;
+    k->shut = !open;
+    for (unsigned i = 0; i < ARRAY_LEN(ports); i++) {
+        if (!open)
+            net_listener_stop(&k->listeners[i], listener_stopped);
+        else if (net_listener_is_stopped(&k->listeners[i]))
+            listen_at(k, i);
+    }
+}
+
 static void sink_start(struct sinks *all, struct sink *k, unsigned number)
 {
-    static const unsigned ports[] = {25, 2525, 465};
     struct rand *r = &all->world->rand;
     char text[64];
 
@@ -555,16 +667,8 @@ static void sink_start(struct sinks *all, struct sink *k, unsigned number)
         k->helo_only = false;
     }
     k->pipelining &= !k->helo_only;
-    for (unsigned i = 0; i < ARRAY_LEN(ports); i++) {
-        struct io_addr addr;
-        bool ok;
-        (void)snprintf(text, sizeof(text), "10.0.1.%u:%u", number + 1, ports[i]);
-        ok = io_addr_parse(slice_str(text), &addr);
-        ASSERT(ok);
-        k->listeners[i].context = k;
-        net_listener_start(&k->listeners[i], k->station.io, &k->station.wheel,
-                           io_listen(k->station.io, &addr, 0, 64), sink_accepted);
-    }
+    for (unsigned i = 0; i < ARRAY_LEN(ports); i++)
+        listen_at(k, i);
 }
 
 void sinks_start(struct world *w)

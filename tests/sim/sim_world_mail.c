@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "base_mem.h"
-#include "sim_mail.h"
+#include "sim_days.h"
 
 enum {
     STOP_GRACE_MS = 10 * 1000, /* after which a stop cuts off what is under way */
@@ -262,6 +262,8 @@ void mx_boot(struct world *w)
     }
     begin_all(w);
     mx->state = MX_UP;
+    if (w->days != NULL)
+        days_booted(w);
 }
 
 static void boot_timer(struct wheel_timer *timer)
