@@ -160,6 +160,11 @@ def measure_queue(options, results):
                     f'{figures["first_delivery_seconds"]:.2f} s ({figures["start_seconds"]:.2f} s to the greeting)',
                     '3 s with 1,000,000', figures['first_delivery_seconds'] <= 3 if count >= 1000000 else None,
                     'not measured: --queued 1000000')
+    for name, key in ('queue list --json', 'list_seconds'), ('queue summary', 'summary_seconds'):
+        results.verdict(f'mailring {name} of {figures["messages"]}', f'{figures[key]:.2f} s', '-', None, 'for comparison')
+    for name, key in ('at rest', 'latency_at_rest_ms'), ('while they are retried', 'latency_retrying_ms'):
+        results.verdict(f'dot to 250 with {figures["messages"]} queued, {name}',
+                        'p50 {:.2f} ms, p99 {:.2f} ms'.format(*figures[key]), '-', None, 'for comparison')
 
 
 def measure_generator(options, results):
