@@ -63,7 +63,8 @@ class TlsCase(Case):
         return change
 
     def start_mx(self, listener, *pairs, **settings):
-        server = self.make_server({'tls': self.tls_settings(*pairs), **settings})
+        server = self.make_server({'tls': self.tls_settings(*pairs), ('route', 'far.test'): {'to': 'discard'},
+                                   **settings})
         self.mx(**listener)(server)
         return server.start()
 
