@@ -235,8 +235,6 @@ static void check_expired(struct world *w, const struct message *m, const struct
     const struct days_order *o = order_of(w, m);
     uint64_t acc_ms = m->said_accepted_ms, end_ms = end_of(r);
     uint64_t by_ms = o->deliver_by_ms, forward_ms = days_leaps_forward(w, acc_ms, end_ms);
-    uint64_t patience_ms =
-        m->null_sender && t->expire_bounces_ms < t->expire_ms ? t->expire_bounces_ms : t->expire_ms;
 
     WORLD_CHECK(
         w, end_ms <= limit_ms(w, m, t->expire_ms, end_ms, t),
@@ -247,9 +245,9 @@ static void check_expired(struct world *w, const struct message *m, const struct
         return;
     if (by_ms != 0 && r->said_bounced_ms + forward_ms + 5000 >= by_ms)
         return;
-    WORLD_CHECK(w, most_age_ms(w, acc_ms, r->said_bounced_ms) + 5000 >= patience_ms,
+    WORLD_CHECK(w, most_age_ms(w, acc_ms, r->said_bounced_ms) + 5000 >= t->expire_ms,
                 "message %u was given up for %s after %llu s, not %llu", m->number, r->address,
-                in_s(r->said_bounced_ms - acc_ms), in_s(patience_ms));
+                in_s(r->said_bounced_ms - acc_ms), in_s(t->expire_ms));
 }
 
 /* ---- told ---------------------------------------------------------------------------------- */

@@ -18,9 +18,10 @@ enum {
     TINY = 64,
 };
 
-#define SECOND UINT64_C(1000)
-#define MINUTE (60 * SECOND)
-#define HOUR   (60 * MINUTE)
+#define SECOND         UINT64_C(1000)
+#define MINUTE         (60 * SECOND)
+#define HOUR           (60 * MINUTE)
+#define EXPIRE_BOUNCES (48 * HOUR) /* where nothing is said */
 
 static uint64_t pick(struct rand *r, const uint64_t *values, size_t count)
 {
@@ -370,6 +371,7 @@ static void write_retry(struct plan *p, struct rand *r, struct buf *out)
                          (unsigned long long)(interval_ms / SECOND));
     }
     p->expire_ms = p->interval_max_ms * (1 + rand_below(r, 12));
+    p->expire_bounces_ms = p->expire_ms < EXPIRE_BOUNCES ? p->expire_ms : EXPIRE_BOUNCES;
     (void)buf_printf(out, "}  expire = \"%llus\"  jitter = %u }\n",
                      (unsigned long long)(p->expire_ms / SECOND), (unsigned)PICK(r, 0, 10, 50));
 }
