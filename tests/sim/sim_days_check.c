@@ -16,7 +16,9 @@
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
 
-enum { NO_SINK = SINKS, NO_MESSAGE = UINT32_MAX };
+#define NO_MESSAGE UINT32_MAX
+
+enum { NO_SINK = SINKS };
 
 static unsigned long long in_s(uint64_t ms)
 {
