@@ -197,7 +197,15 @@ static void add_default_listener(struct conf_load *load)
     load->box->conf.listener_count = 1;
 }
 
-/* Whoever may run a program here is trusted as far as the limits go. */
+/* Whoever may run a program here is trusted as far as the limits go. But one user, or a program of his that has
+ * gone mad, has a tenth of all connections, and all users together have half of them: the others' mail goes on. A
+ * sendmail that is turned away leaves its message in the drop directory. */
+static void share_connections(struct conf_listener *listener, uint64_t all)
+{
+    listener->connections = all > 1 ? all / 2 : 1;
+    listener->connections_per_client = all / 10 > 10 ? all / 10 : 10;
+}
+
 static void add_submit_listener(struct conf_load *load)
 {
     struct conf_listener *listener = allocate(load, 1, sizeof(*listener));
@@ -207,7 +215,7 @@ static void add_submit_listener(struct conf_load *load)
     listener->name = SLICE_LITERAL("submit");
     listener->role = CONF_ROLE_LOCAL;
     listener->tls = CONF_LISTENER_TLS_NONE;
-    listener->connections = listener->connections_per_client = conf->limits.connections;
+    share_connections(listener, conf->limits.connections);
     listener->message_size = conf->limits.message_size;
     listener->recipients = conf->limits.recipients;
     conf->submit_listener = listener;

@@ -23,10 +23,9 @@
 
 enum {
     LOOK_MS = 60 * 1000, /* without a sign that there is something */
-    RETRY_MS = 5 * 1000, /* something was put off */
+    RETRY_MS = 5 * 1000, /* something was put off; twice as long each time */
     LEFT_S = 10 * 60,    /* written and never renamed: perhaps the machine went down just then */
     DAY_S = 24 * 3600,
-    NAMES_A_LOOK = 1000,
 };
 
 /* ---- the directory ------------------------------------------------------------------------- */
@@ -139,6 +138,10 @@ static bool tell_sender(const struct main_drop *d, const struct send_drop *file,
     struct buf text, why;
     bool told = false;
 
+    if (mail->notify != 0 && (mail->notify & SMTP_NOTIFY_FAILURE) == 0) {
+        mem_free(rcpts);
+        return true; /* RFC 3461 4.1: he said that he does not want to know */
+    }
     buf_init(&text, 0);
     buf_init(&why, 0);
     send_body_init(&body);
@@ -204,6 +207,17 @@ static bool settle(const struct main_drop *d, struct send_drop *file, const char
     return keep_rest(d, mail);
 }
 
+/* What the server would say; but it would have to be read first. */
+static enum send_outcome refuse_large(struct send_mail *mail)
+{
+    for (size_t i = 0; i < mail->recipient_count; i++) {
+        mail->recipients[i].code = 552;
+        (void)snprintf(mail->recipients[i].text, sizeof(mail->recipients[i].text),
+                       "5.3.4 Message too large to be stored");
+    }
+    return SEND_TAKEN;
+}
+
 /* False: it is put off. */
 static bool take_file(const struct main_drop *d, const char *name, bool unfinished)
 {
@@ -219,7 +233,9 @@ static bool take_file(const struct main_drop *d, const char *name, bool unfinish
         add_trace(d, file, &header);
         file->mail.header = buf_slice(&header);
         file->mail.hostname = d->conf->hostname;
-        done = submit(d, &file->mail, &why) == SEND_TAKEN && settle(d, file, name);
+        done = (file->too_large ? refuse_large(&file->mail) : submit(d, &file->mail, &why))
+                   == SEND_TAKEN
+               && settle(d, file, name);
         if (done)
             remove_file(d, name);
         else
@@ -270,20 +286,29 @@ static bool is_stopping(const struct main_drop *d)
     return poll(&p, 1, 0) > 0;
 }
 
-/* False: something waits. */
+/* What cannot be removed would be sent again with each look: on a disk that has become read-only, say. */
+static bool may_remove(const struct main_drop *d)
+{
+    if (faccessat(d->directory, ".", W_OK | X_OK, AT_EACCESS) == 0)
+        return true;
+    log_file(LOG_ERROR, "drop-not-writable", d->conf->drop, strerror(errno));
+    return false;
+}
+
+/* False: something waits. All names are looked at, since somebody may have filled the directory with such as
+ * stay there. */
 static bool look(const struct main_drop *d)
 {
     int fd = openat(d->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
     bool all = true;
-    int left = NAMES_A_LOOK;
 
     if (list == NULL) {
         if (fd >= 0)
             (void)close(fd);
         return false;
     }
-    for (struct dirent *e; left > 0 && !is_stopping(d) && (e = readdir(list)) != NULL; left--) {
+    for (struct dirent *e; !is_stopping(d) && (e = readdir(list)) != NULL;) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
         if (e->d_name[0] == '.')
@@ -292,7 +317,7 @@ static bool look(const struct main_drop *d)
             all &= take_file(d, e->d_name, false);
     }
     (void)closedir(list);
-    return all && left > 0;
+    return all;
 }
 
 /* What inotify says is only that there is something. */
@@ -307,6 +332,7 @@ static void forget_signs(const struct main_drop *d)
 static void *run(void *argument)
 {
     struct main_drop *d = argument;
+    int retry_ms = RETRY_MS;
 
     main_log_buffer_this_thread();
     while (!is_stopping(d)) {
@@ -315,9 +341,10 @@ static void *run(void *argument)
         bool all;
 
         forget_signs(d);
-        all = look(d);
+        all = !may_remove(d) || look(d);
         main_log_flush();
-        (void)poll(p, 2, all ? LOOK_MS : RETRY_MS);
+        (void)poll(p, 2, all ? LOOK_MS : retry_ms);
+        retry_ms = all ? RETRY_MS : 2 * retry_ms < LOOK_MS ? 2 * retry_ms : LOOK_MS;
     }
     return NULL;
 }

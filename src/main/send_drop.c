@@ -282,7 +282,8 @@ static enum send_drop_result read_body(int fd, struct send_drop *d, uint64_t siz
     return d->content.size <= size_max ? SEND_DROP_OK : SEND_DROP_STRANGE;
 }
 
-static enum send_drop_result read_file(int fd, uint64_t size_max, struct send_drop *d, int *error)
+static enum send_drop_result read_file(int fd, uint64_t size_max, uint64_t file_size,
+                                       struct send_drop *d, int *error)
 {
     enum send_drop_result result = read_head(fd, d, error);
     struct slice head = buf_slice(&d->memory), word, rest;
@@ -293,6 +294,10 @@ static enum send_drop_result read_file(int fd, uint64_t size_max, struct send_dr
     if (!next_line(&head, &word, &rest) || !slice_equal(word, SLICE_LITERAL("mailring-drop"))
         || !slice_equal(rest, SLICE_LITERAL("1")) || !parse_head(head, &d->mail, &size))
         return SEND_DROP_STRANGE;
+    if (size > size_max && file_size >= size) {
+        d->too_large = true;
+        return SEND_DROP_OK;
+    }
     result = read_body(fd, d, size_max, error);
     if (result == SEND_DROP_OK && d->content.size != size)
         return SEND_DROP_STRANGE; /* it was cut off */
@@ -308,9 +313,9 @@ enum send_drop_result send_drop_read(int directory_fd, const char *name, uint64_
 
     *error = errno;
     if (fd < 0)
-        return *error == ENOENT                     ? SEND_DROP_GONE
-               : *error == ELOOP || *error == ENXIO ? SEND_DROP_STRANGE
-                                                    : SEND_DROP_FAILED;
+        return *error == ENOENT                                         ? SEND_DROP_GONE
+               : *error == ELOOP || *error == ENXIO || *error == EACCES ? SEND_DROP_STRANGE
+                                                                        : SEND_DROP_FAILED;
     *out = (struct send_drop){.owner = 0};
     buf_init(&out->memory, 0);
     send_body_init(&out->content);
@@ -320,7 +325,7 @@ enum send_drop_result send_drop_read(int directory_fd, const char *name, uint64_
         result = SEND_DROP_STRANGE;
     } else {
         out->owner = (uint32_t)st.st_uid;
-        result = read_file(fd, size_max, out, error);
+        result = read_file(fd, size_max, (uint64_t)st.st_size, out, error);
     }
     (void)close(fd);
     if (result != SEND_DROP_OK)

@@ -27,13 +27,14 @@ struct send_drop {
     struct send_mail mail; /* `body` is `content`, which is the whole message */
     struct send_body content;
     uint32_t owner; /* user id */
+    bool too_large; /* it says so itself: `content` was not read */
 };
 
 enum send_drop_result {
     SEND_DROP_OK,
-    SEND_DROP_GONE,    /* no such file any more */
-    SEND_DROP_STRANGE, /* not a regular file with one name, or too large, or not of this format */
-    SEND_DROP_FAILED,  /* cannot be read now: *error */
+    SEND_DROP_GONE, /* no such file any more */
+    SEND_DROP_STRANGE, /* not a regular file with one name, or not for us to read, or not of this format */
+    SEND_DROP_FAILED, /* cannot be read now: *error */
 };
 /* Reads the file `name` of a directory that is open. OK: send_drop_finish() is due. */
 enum send_drop_result send_drop_read(int directory_fd, const char *name, uint64_t size_max,

@@ -16,8 +16,13 @@ static const struct smtp_reply reply_alias_loop =
 static const struct smtp_reply reply_too_many =
     SMTP_REPLY_INIT(550, 5, 2, 4, "That alias stands for too many addresses");
 
-/* Of one recipient: what its aliases come to. */
-enum { CHECK_ARENA_MAX = 8 << 20 };
+enum {
+    CHECK_ARENA_MAX = 8 << 20, /* of one recipient: what its aliases come to */
+    TARGETS_A_PASS = 256,      /* then it is the others' turn */
+    /* Of all recipients of a message. Twice the list of all is nothing new, and who names hundreds of them
+     * wants us to work. */
+    TARGETS_SEEN_MAX = 4 * ENVELOPE_RECIPIENTS_MAX,
+};
 
 _Static_assert((int)SMTP_NOTIFY_NEVER == SPOOL_NOTIFY_NEVER
                    && (int)SMTP_NOTIFY_SUCCESS == SPOOL_NOTIFY_SUCCESS
@@ -236,14 +241,31 @@ static struct slice recipient_text(struct session *s)
     return slice_of(text, local.len + domain.len);
 }
 
+/* A list takes milliseconds. */
+static void count_work(struct session *s, enum routing_expand result)
+{
+    struct transaction *tx = s->tx;
+    uint32_t seen = tx->check.targets.count + tx->check.targets.dropped;
+
+    if (result == ROUTING_LOOP || result == ROUTING_TOO_MANY)
+        seen = ROUTING_TARGETS_MAX; /* at the worst */
+    s->server->worked_hard |= seen > TARGETS_A_PASS;
+    tx->targets_seen += seen;
+}
+
 /* Not NULL: the recipient stands for none, or for too many. */
 static const struct smtp_reply *expand(struct session *s)
 {
     struct transaction_check *c = &s->tx->check;
+    enum routing_expand result;
 
     c->expanded = false;
-    switch (routing_expand(s->client.conf, c->recipient, ENVELOPE_RECIPIENTS_MAX, &c->arena,
-                           &c->targets)) {
+    if (s->tx->targets_seen > TARGETS_SEEN_MAX)
+        return &reply_envelope;
+    result = routing_expand(s->client.conf, c->recipient, ENVELOPE_RECIPIENTS_MAX, &c->arena,
+                            &c->targets);
+    count_work(s, result);
+    switch (result) {
     case ROUTING_SAME:
         c->targets = (struct routing_targets){.items = &c->recipient, .count = 1};
         return NULL;

@@ -51,6 +51,7 @@ struct server {
     uint64_t next_session;
     uint32_t turned_away; /* sessions that only say 421 */
     bool stopping;
+    bool worked_hard; /* for one command: the session's pass is over */
     struct wheel_timer stop_timer;
 };
 
@@ -86,6 +87,7 @@ struct transaction {
     struct slice first; /* recipient, as it was said */
     struct envelope envelope;
     struct transaction_check check;
+    uint32_t targets_seen; /* behind all aliases that were named, also by those that were refused */
     uint64_t size_hint;
     struct buf head; /* bytes that staging has yet to take: first our trace fields */
     struct mail_header header;
@@ -125,9 +127,10 @@ struct session {
     struct auth_exchange *login; /* under way */
     struct policy_client client; /* its user is in a struct session_user, which is the session's */
     uint32_t client_slot;
-    uint16_t listener; /* index in server_shared */
-    uint8_t state;     /* enum session_state */
-    bool counted : 1;  /* in server_shared */
+    uint32_t local_uid; /* at the submit socket: whose program it is */
+    uint16_t listener;  /* index in server_shared */
+    uint8_t state;      /* enum session_state */
+    bool counted : 1;   /* in server_shared */
     bool turned_away : 1;
     bool closed : 1;    /* the connection is; the session waits for its commit */
     const char *reason; /* of the end, for the log */

@@ -357,8 +357,9 @@ void session_step(struct session *s)
             session_free(s);
         return;
     }
+    s->server->worked_hard = false;
     while (left > 0 && session_state_step(s) == STEP_AGAIN)
-        left--;
+        left = s->server->worked_hard ? 0 : left - 1;
     if (left == 0 && !list_linked(&s->runnable))
         list_push_back(&s->server->runnable, &s->runnable);
     if (s->state != SESSION_CLOSING) {
@@ -373,6 +374,18 @@ static void conn_ready(struct net_conn *c)
     session_step(container_of(c, struct session, conn));
 }
 
+/* As whom it is counted: at the submit socket by user, elsewhere by address. What stands for a user is an address
+ * that no client can have (of the multicast ones). */
+static struct ip_addr counted_as(const struct session *s)
+{
+    uint32_t uid = s->local_uid;
+
+    if (s->terms->listener->role != CONF_ROLE_LOCAL)
+        return s->client.ip;
+    return (struct ip_addr){{0xff, 0, 'u', 'd', (uint8_t)(uid >> 24), (uint8_t)(uid >> 16),
+                             (uint8_t)(uid >> 8), (uint8_t)uid}};
+}
+
 /* Whether one more connection is within the limits; counts it if so. */
 static const struct smtp_reply *enter_counts(struct session *s)
 {
@@ -380,9 +393,12 @@ static const struct smtp_reply *enter_counts(struct session *s)
         SMTP_REPLY_INIT(421, 4, 3, 2, "Too many connections, try again later");
     static const struct smtp_reply too_many_of_yours =
         SMTP_REPLY_INIT(421, 4, 7, 0, "Too many connections from your address");
+    static const struct smtp_reply too_many_of_user =
+        SMTP_REPLY_INIT(421, 4, 7, 0, "Too many connections of your user id");
     struct server_shared *shared = s->server->o.shared;
     const struct conf_listener *listener = s->terms->listener;
     _Atomic uint64_t *at_listener = &shared->by_listener[s->listener];
+    const struct ip_addr client = counted_as(s);
     const struct smtp_reply *refusal = NULL;
 
     if (atomic_fetch_add_explicit(&shared->connections, 1, memory_order_relaxed)
@@ -391,9 +407,9 @@ static const struct smtp_reply *enter_counts(struct session *s)
     if (atomic_fetch_add_explicit(at_listener, 1, memory_order_relaxed) >= listener->connections)
         refusal = &too_many;
     if (refusal == NULL
-        && !server_clients_enter(shared->clients, &s->client.ip, listener->connections_per_client,
+        && !server_clients_enter(shared->clients, &client, listener->connections_per_client,
                                  &s->client_slot))
-        refusal = &too_many_of_yours;
+        refusal = listener->role == CONF_ROLE_LOCAL ? &too_many_of_user : &too_many_of_yours;
     if (refusal != NULL) {
         atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_relaxed);
         atomic_fetch_sub_explicit(at_listener, 1, memory_order_relaxed);
@@ -414,6 +430,8 @@ static void turn_away(struct session *s, const struct smtp_reply *reply, const c
     log_begin(&r, LOG_INFO, "session-refused");
     log_id(&r, "session", s->id);
     log_ip(&r, "client", &s->client.ip);
+    if (s->terms->listener->role == CONF_ROLE_LOCAL)
+        log_str(&r, "helo", s->helo);
     log_slice(&r, "listener", s->terms->listener->name);
     log_slice(&r, "reply", reply->text);
     log_end(&r);
@@ -428,12 +446,11 @@ static void turn_away(struct session *s, const struct smtp_reply *reply, const c
 static bool learn_local_client(struct session *s, int fd)
 {
     char name[sizeof("uid-4294967295")];
-    uint32_t uid;
     int len;
 
-    if (io_peer_uid(s->server->o.io, fd, &uid) < 0)
+    if (io_peer_uid(s->server->o.io, fd, &s->local_uid) < 0)
         return false;
-    len = snprintf(name, sizeof(name), "uid-%u", (unsigned)uid);
+    len = snprintf(name, sizeof(name), "uid-%u", (unsigned)s->local_uid);
     keep_helo(s, slice_of(name, (size_t)len));
     return ip_parse(SLICE_LITERAL("127.0.0.1"), &s->client.ip);
 }

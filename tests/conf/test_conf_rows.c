@@ -203,6 +203,8 @@ START_TEST(defaults)
     ck_assert_uint_eq(c->limits.recipients, 1000);
     ck_assert_uint_eq(c->limits.connections, 50000);
     ck_assert_uint_eq(c->limits.connections_per_client, 100);
+    ck_assert_uint_eq(c->submit_listener->connections, c->limits.connections / 2);
+    ck_assert_uint_eq(c->submit_listener->connections_per_client, c->limits.connections / 10);
     ck_assert_uint_eq(c->limits.messages_per_connection, 1000);
     ck_assert_uint_eq(c->limits.errors, 20);
     ck_assert_uint_eq(c->limits.hops, 100);

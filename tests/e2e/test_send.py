@@ -7,6 +7,8 @@ import os
 import pwd
 import shutil
 import signal
+import smtplib
+import socket
 import subprocess
 import sys
 import unittest
@@ -134,6 +136,39 @@ class ToTheServer(SendCase):
 
 
 @unittest.skipUnless(shutil.which('mutt') and shutil.which('php') and shutil.which('git'), 'needs mutt, php and git')
+class Share(SendCase):
+    """The socket is open to all, so nobody may have all of it."""
+
+    def setUp(self):
+        super().setUp()
+        self.server.configure({'limits': {'connections': 60}})
+        self.server.start()
+
+    def connect(self):
+        connection = socket.socket(socket.AF_UNIX)
+        self.addCleanup(connection.close)
+        connection.settimeout(30)
+        connection.connect(str(self.server.control.parent / 'submit.sock'))
+        return connection, connection.recv(100)
+
+    def test_one_user(self):
+        mine = [self.connect() for _ in range(15)]
+        self.assertEqual([words[:3] for _, words in mine], [b'220'] * 10 + [b'421'] * 5)
+        self.assertIn(b'user id', mine[-1][1])
+        self.send('-i', 'bob', anybody=True)
+        self.mail('bob')
+        self.assertEqual(self.dropped(), [])
+        # Those who come over the network have nothing to do with it.
+        with smtplib.SMTP('127.0.0.1', self.server.port) as client:
+            client.sendmail('<>', ['bob@mx.test'], 'Subject: x\n\nx\n')
+        self.mail('bob', 2)
+        # What is too much waits, and goes as soon as there is room.
+        self.send('ann')
+        for connection, _ in mine:
+            connection.close()
+        self.mail('ann')
+
+
 class Programs(SendCase):
     """Those that call sendmail by themselves, as they do."""
 
@@ -275,6 +310,32 @@ class WithoutServer(SendCase):
         wait_for(lambda: self.dropped() == [], lambda: f'left: {self.dropped()}')
         self.assertTrue(secret.exists())
         self.assertEqual(self.server.status()['accepted'], 1)
+
+    def test_in_the_way(self):
+        """However many names somebody has put there, and whatever he lets nobody read: the others go on."""
+        for i in range(1200):
+            (self.drop / f'.x{i}').mkdir()
+            (self.drop / f'.y{i}').write_bytes(b'')
+        (self.drop / 'secret').write_bytes(b'x')
+        (self.drop / 'secret').chmod(0)
+        self.send('ann')
+        self.server.start()
+        self.mail('ann')
+        wait_for(lambda: self.dropped() == [], lambda: f'left: {self.dropped()}')
+
+    def test_too_large(self):
+        """Nobody has told the sender yet; who has said that he does not want to know is not told."""
+        large = b'Subject: x\n\n' + b'x' * 70000
+        self.server.configure({'limits': {'message_size': 65536}})
+        self.send('-f', 'bob', '-N', 'never', 'ann', message=large)
+        self.send('-f', 'carl', 'ann', message=large)
+        self.server.start()
+        notice, = self.mail('carl')
+        self.assertIn('ann@mx.test', notice.as_string())
+        self.assertIn('5.3.4', notice.as_string())
+        wait_for(lambda: self.dropped() == [], lambda: f'left: {self.dropped()}')
+        self.assertEqual(len(self.server.maildir('bob', 'mx.test')), 0)
+        self.assertEqual(len(self.server.maildir('ann', 'mx.test')), 0)
 
     def test_no_room(self):
         """Without a place to keep it: an exit code that says try again, and nothing half there."""

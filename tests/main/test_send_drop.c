@@ -171,6 +171,26 @@ START_TEST(test_strange)
 }
 END_TEST
 
+/* Its sender is to be told; but not of what was cut off. */
+START_TEST(test_too_large)
+{
+    struct send_drop d;
+    int error;
+
+    put("file", GOOD);
+    ck_assert_int_eq(send_drop_read(directory, "file", 5, &d, &error), SEND_DROP_OK);
+    ck_assert(!d.too_large);
+    send_drop_finish(&d);
+    ck_assert_int_eq(send_drop_read(directory, "file", 4, &d, &error), SEND_DROP_OK);
+    ck_assert(d.too_large);
+    ck_assert(slice_equal(d.mail.sender, slice_str("a")));
+    ck_assert_uint_eq(d.mail.recipient_count, 1);
+    send_drop_finish(&d);
+    put("cut", "mailring-drop 1\nsender a\nrecipient b\nsize 5000\n\nhello");
+    ck_assert_int_eq(send_drop_read(directory, "cut", 4, &d, &error), SEND_DROP_STRANGE);
+}
+END_TEST
+
 START_TEST(test_not_a_file)
 {
     struct send_drop d;
@@ -216,6 +236,7 @@ Suite *send_drop_suite(void)
     tcase_add_loop_test(t, test_round_trip, 0, 3);
     tcase_add_test(t, test_cut_off);
     tcase_add_loop_test(t, test_strange, 0, sizeof(strange) / sizeof(strange[0]));
+    tcase_add_test(t, test_too_large);
     tcase_add_test(t, test_not_a_file);
     tcase_add_test(t, test_no_room);
     suite_add_tcase(s, t);

@@ -246,6 +246,51 @@ START_TEST(what_is_written)
 }
 END_TEST
 
+#define TOO_MANY "550 5.2.4 That alias stands for too many addresses\r\n"
+
+/* So much work for one message, and no more, whatever comes of it. The next has its own. */
+START_TEST(work_has_an_end)
+{
+    struct client c;
+
+    begin(&c);
+    client_send(
+        &c, MAIL "\r\n" TO("too-many") "\r\n" TO("too-many") "\r\n" TO("too-many") "\r\n" TO(
+                "too-many") "\r\n" TO("too-many") "\r\n" TO("bob") "\r\nRSET\r\n" MAIL
+                                                                   "\r\n" TO("bob") "\r\n" DATA);
+    server_world_run_ms(&w, 2000);
+    ck_assert_str_eq(client_got(&c), OK_MAIL TOO_MANY TOO_MANY TOO_MANY TOO_MANY TOO_MANY
+                     "452 4.5.3 Too many recipients, send the others separately\r\n"
+                     "250 2.0.0 Ok\r\n" OK_MAIL OK DATA_OK);
+    client_finish(&w, &c);
+    server_world_close(&w);
+}
+END_TEST
+
+/* A command that took long is the last of its pass: others do not wait for all that a client has piled up. */
+START_TEST(others_have_their_turn)
+{
+    struct client c, other = {0};
+    unsigned passes = 0;
+
+    begin(&c);
+    client_open(&w, &other, 1);
+    client_send(&other, "HELO c\r\n");
+    server_world_run_ms(&w, 50);
+    buf_clear(&other.got);
+    client_send(&c, MAIL "\r\n" TO("too-many") "\r\n" TO("too-many") "\r\n" TO("too-many") "\r\n");
+    while (buf_len(&c.got) == 0)
+        ck_assert(server_world_pass_any(&w));
+    ck_assert_str_eq(client_got(&c), OK_MAIL TOO_MANY);
+    for (; strcmp(client_got(&c), OK_MAIL TOO_MANY TOO_MANY TOO_MANY) != 0; passes++)
+        ck_assert(server_world_pass_any(&w));
+    ck_assert_uint_ge(passes, 2);
+    client_finish(&w, &other);
+    client_finish(&w, &c);
+    server_world_close(&w);
+}
+END_TEST
+
 Suite *server_aliases_suite(void)
 {
     Suite *s = suite_create("server_aliases");
@@ -257,6 +302,8 @@ Suite *server_aliases_suite(void)
     tcase_add_loop_test(tc, octet_by_octet, 0, (int)ARRAY_LEN(dialogs));
     tcase_add_test(tc, large_lists);
     tcase_add_test(tc, what_is_written);
+    tcase_add_test(tc, work_has_an_end);
+    tcase_add_test(tc, others_have_their_turn);
     suite_add_tcase(s, tc);
     return s;
 }
