@@ -95,7 +95,7 @@ enum conf_role {
     CONF_ROLE_MX,         /* mail for our domains; relays for relay_from */
     CONF_ROLE_RELAY,      /* serves relay_from only */
     CONF_ROLE_SUBMISSION, /* serves users who log in */
-    CONF_ROLE_LOCAL,      /* of the submit socket alone: programs on this machine, under their user ids */
+    CONF_ROLE_LOCAL, /* of the submit socket alone: programs on this machine, under their user ids */
 };
 enum conf_listener_tls {
     CONF_LISTENER_TLS_NONE,
@@ -359,8 +359,8 @@ struct conf {
     const struct conf_listener *listeners; /* at least one, in the file's order */
     size_t listener_count;
     const struct conf_listener *submit_listener; /* at `submit`: no address; named "submit" */
-    struct conf_nets relay_from;       /* none: nobody */
-    const struct conf_domain *domains; /* sorted by name */
+    struct conf_nets relay_from;                 /* none: nobody */
+    const struct conf_domain *domains;           /* sorted by name */
     size_t domain_count;
     /* Sorted by pattern; of one pattern, those with `from` come first, and at most one has none. One is "*"
      * without `from`. No two of one pattern have a word of `from` in common. */

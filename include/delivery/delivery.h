@@ -97,7 +97,7 @@ struct delivery_task {
      * of it here is not set, but for its sender. */
     struct delivery_probe *probe;
     bool answered;             /* of a call-out: the outcome is the reply to RCPT */
-    bool quiet;       /* nothing is tried: it is for the sender to be told */
+    bool quiet;                /* nothing is tried: it is for the sender to be told */
     struct queue_entry *entry; /* opaque but to the origin */
     uint64_t id;               /* of the message */
     struct spool_ref ref;

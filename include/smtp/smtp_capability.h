@@ -26,7 +26,7 @@ enum smtp_extension {
 /* What it speaks besides, where there is somebody behind it who does the work. */
 #define SMTP_EXT_SERVER_SECURE (SMTP_EXT_STARTTLS | SMTP_EXT_AUTH | SMTP_EXT_REQUIRETLS)
 /* And where what MAIL and RCPT say beside the addresses is kept with the message. */
-#define SMTP_EXT_SERVER_KEPT SMTP_EXT_DSN
+#define SMTP_EXT_SERVER_KEPT   SMTP_EXT_DSN
 
 /* SASL mechanisms that AUTH may name and that we know. */
 enum smtp_mechanism {

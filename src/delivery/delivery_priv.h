@@ -36,8 +36,8 @@
 enum delivery_pace {
     DELIVERY_READS_MAX = 64,     /* envelopes being read from the log at a time */
     DELIVERY_MAILDIRS_MAX = 128, /* mailboxes being written at a time */
-    DELIVERY_LANE_MAX = 2000,    /* tasks waiting for one site; more wait in lots at their origins */
-    DELIVERY_PROBES_MAX = 1000,  /* call-outs under way at a time */
+    DELIVERY_LANE_MAX = 2000,   /* tasks waiting for one site; more wait in lots at their origins */
+    DELIVERY_PROBES_MAX = 1000, /* call-outs under way at a time */
     DELIVERY_CALLOUTS_MAX = 200, /* of them, waiting for one site */
     DELIVERY_LOOKUPS_MAX = 1000, /* MX questions under way at a time */
     DELIVERY_BACK_S = 30,        /* until what was only told of is back where it waits */

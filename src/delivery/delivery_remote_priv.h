@@ -30,11 +30,11 @@ enum {
     DELIVERY_RACE_LEAST_MS = 250,    /* but not below (RFC 8305 8) */
     DELIVERY_RACE_GREETING_MS = 6500,
 
-    DELIVERY_CAREFUL_MAX = 2,        /* attempts at a time until one has succeeded */
-    DELIVERY_DEAD_MS = 5 * 60000,    /* an address that failed comes after all others for so long */
-    DELIVERY_SILENT_MS = 60000,      /* the same for one that was only slower than another */
-    DELIVERY_GROW_PAUSE_MS = 15000,  /* after a further connection was refused */
-    DELIVERY_PROBE_MIN_MS = 30000,   /* until a site that is down is probed; doubles */
+    DELIVERY_CAREFUL_MAX = 2,       /* attempts at a time until one has succeeded */
+    DELIVERY_DEAD_MS = 5 * 60000,   /* an address that failed comes after all others for so long */
+    DELIVERY_SILENT_MS = 60000,     /* the same for one that was only slower than another */
+    DELIVERY_GROW_PAUSE_MS = 15000, /* after a further connection was refused */
+    DELIVERY_PROBE_MIN_MS = 30000,  /* until a site that is down is probed; doubles */
     DELIVERY_PROBE_MAX_MS = 5 * 60000,
     DELIVERY_ADDRESS_AGE_MS = 60000, /* then the resolver is asked again */
     DELIVERY_LINGER_MS = 60000,      /* an unused site that knows of dead addresses is kept */
@@ -125,7 +125,7 @@ struct delivery_addresses {
     struct delivery_demand demand;
     const struct sts_policy *policy; /* the site's */
     struct delivery_reason *refused; /* why a host is not to be used, since they were last asked */
-    bool explaining; /* nothing is to come of it */
+    bool explaining;                 /* nothing is to come of it */
     /* A host is refused, for whoever keeps account; or NULL. */
     void (*told)(struct delivery_addresses *a, const struct delivery_host *host,
                  enum delivery_tlsa tlsa, const struct delivery_reason *why);

@@ -67,7 +67,7 @@ struct delivery_site {
     uint32_t lost_in_row;
 
     uint64_t used_ms, down_until_ms;
-    uint64_t asked_ms; /* when the operator has last made us try */
+    uint64_t asked_ms;     /* when the operator has last made us try */
     uint64_t grow_from_ms; /* no further connection before, while others stand */
     bool refused; /* the last further connection: the next one asks alone, for all that wait */
     struct delivery_reason why; /* the last failure */

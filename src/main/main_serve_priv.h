@@ -42,7 +42,7 @@ struct serve {
     size_t address_count; /* of all listeners */
     size_t *listener_of;  /* address -> index of its listener */
     int control_fd;
-    struct stat control;     /* the control socket's file; no inode: none of ours */
+    struct stat control; /* the control socket's file; no inode: none of ours */
     int submit_fd;
     struct stat submit; /* the same of the submit socket */
     struct main_drop drop;

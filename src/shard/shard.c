@@ -3,8 +3,8 @@
 
 #include "base_log.h"
 #include "base_mem.h"
-#include "shard_callout_priv.h"
 #include "queue_holds_file.h"
+#include "shard_callout_priv.h"
 #include "shard_mailbox_priv.h"
 
 enum {

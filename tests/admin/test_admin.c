@@ -246,10 +246,14 @@ START_TEST(each_mistake_has_its_answer)
     static const struct {
         const char *line, *answer;
     } table[] = {
-        {"", "error unknown request; known are status, queue, explain, reload and tls-report send\n"},
-        {"json", "error unknown request; known are status, queue, explain, reload and tls-report send\n"},
-        {"STATUS", "error unknown request; known are status, queue, explain, reload and tls-report send\n"},
-        {"status all", "error unknown request; known are status, queue, explain, reload and tls-report send\n"},
+        {"",
+         "error unknown request; known are status, queue, explain, reload and tls-report send\n"},
+        {"json",
+         "error unknown request; known are status, queue, explain, reload and tls-report send\n"},
+        {"STATUS",
+         "error unknown request; known are status, queue, explain, reload and tls-report send\n"},
+        {"status all",
+         "error unknown request; known are status, queue, explain, reload and tls-report send\n"},
         {"queue",
          "error unknown queue request; known are list, show, summary, retry, hold, release, delete, "
          "bounce, set, holds, export and import\n"},
@@ -267,7 +271,8 @@ START_TEST(each_mistake_has_its_answer)
          "error either all or some: \"all\" goes without ids and filters\n"},
         {"queue \"list", "error quotes that do not end, or a bad escape\n"},
         {"queue show 0000000000000", "error no such message in the queue\n"},
-        {"\x01\xff", "error unknown request; known are status, queue, explain, reload and tls-report send\n"},
+        {"\x01\xff",
+         "error unknown request; known are status, queue, explain, reload and tls-report send\n"},
     };
 
     admin_world_open(SHARDS, 1);
