@@ -186,6 +186,28 @@ static void order(struct world *w, struct queue *q, struct message *m, enum orde
     UNREACHABLE();
 }
 
+static bool is_over(const struct message *m)
+{
+    for (uint32_t i = 0; i < m->rcpt_count; i++) {
+        if (m->rcpts[i].got_ms == 0 && m->rcpts[i].said_bounced_ms == 0)
+            return false;
+    }
+    return true;
+}
+
+/* Mostly one that still waits: an operator has no business with others. */
+static struct message *choose_message(struct world *w)
+{
+    struct message *m = NULL;
+
+    for (unsigned i = 0; i < 20; i++) {
+        m = &w->model.messages[rand_below(&w->rand, w->model.message_count)];
+        if (m->id != 0 && !is_over(m))
+            break;
+    }
+    return m;
+}
+
 static void operate(struct world *w)
 {
     struct rand *r = &w->rand;
@@ -195,7 +217,7 @@ static void operate(struct world *w)
     if (w->mx.state != MX_UP)
         return;
     for (uint64_t i = 0; i < count; i++) {
-        struct message *m = &w->model.messages[rand_below(r, w->model.message_count)];
+        struct message *m = choose_message(w);
         uint64_t ms = 1000 + rand_below(r, (uint64_t)HOLD_MAX_MS >> rand_below(r, 8));
         bool by_rule = what == ORDER_RULE || what == ORDER_RULES_OVER;
         if ((!by_rule && m->id == 0) || (by_rule && m->null_sender))
