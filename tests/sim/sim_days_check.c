@@ -187,7 +187,7 @@ static uint64_t slack_ms(const struct world *w, const struct days_terms *t)
     if (clock_leapt(w))
         ms += 75 * MINUTE + t->interval_max_ms;
     if (leaps_to_forgive(w) > 1) /* all of them for all, until the last one is a day ago */
-        ms += DAY;
+        ms += (leaps_to_forgive(w) - 1) * DAY;
     return ms;
 }
 

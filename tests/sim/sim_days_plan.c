@@ -283,5 +283,5 @@ void days_plan(struct world *w)
     /* All of it is at its end by then: mail, a notice about it, and the clock set back by days. */
     d->longest_ms = end_of_phases(d) + 40 * HOUR + 12 * DAY;
     for (uint32_t i = 0; i < d->event_count; i++)
-        d->longest_ms += d->events[i].leap_ms < 0 ? (uint64_t)-d->events[i].leap_ms : 0;
+        d->longest_ms += d->events[i].leap_ms < 0 ? (uint64_t)-d->events[i].leap_ms : DAY;
 }
