@@ -359,8 +359,21 @@ void queue_lot_leave(struct queue_entry *e)
     lot_free_if_empty(lot);
 }
 
+/* Why it has waited is still all that is known of it while it is tried. */
+static void keep_reason(struct queue_entry *e)
+{
+    struct queue_reason *reason = e->lot->reason;
+
+    if (reason == NULL)
+        return;
+    reason->users++;
+    queue_reason_put(&e->queue->reasons, e->reason);
+    e->reason = reason;
+}
+
 static void make_ready(struct queue_entry *e, enum queue_line line)
 {
+    keep_reason(e);
     queue_lot_leave(e);
     wheel_cancel(e->queue->wheel, &e->timer);
     queue_ready_push(e, line);
@@ -374,7 +387,6 @@ void queue_lot_due(struct queue_entry *e)
         set_timer(e);
         return;
     }
-    queue_entry_reason_set(e, queue_lot_reason(e->lot));
     e->told |= queue_give_up_s(e->message, &e->lot->retry) > now_s;
     e->overdue = true;
     make_ready(e, QUEUE_RETRY);

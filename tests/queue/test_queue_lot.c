@@ -48,6 +48,23 @@ static void close_world(void)
 
 /* ---- in and out ----------------------------------------------------------------------------- */
 
+/* Whoever looks while it is tried again is told why it had to wait. */
+START_TEST(called_with_its_reason)
+{
+    struct queue_entry *e = parked("site"), *other = parked("site");
+    uint32_t left;
+
+    ck_assert(slice_equal(queue_entry_reason(e), SLICE_LITERAL("it is down")));
+    ck_assert_uint_eq(queue_call(&w.queue, SLICE_LITERAL("site"), 2, &left), 2);
+    ck_assert(slice_equal(queue_entry_reason(e), SLICE_LITERAL("it is down")));
+    queue_world_run_ms(&w, 1);
+    ck_assert_int_eq(e->state, QUEUE_OUT);
+    ck_assert(slice_equal(queue_entry_reason(e), SLICE_LITERAL("it is down")));
+    ck_assert(slice_equal(queue_entry_reason(other), SLICE_LITERAL("it is down")));
+    close_world();
+}
+END_TEST
+
 START_TEST(called_as_many_as_there_is_room_for)
 {
     struct spool_counters before, after;
@@ -356,6 +373,7 @@ Suite *queue_lot_suite(void)
 
     tcase_set_timeout(tc, 30);
     tcase_add_checked_fixture(tc, setup, NULL);
+    tcase_add_test(tc, called_with_its_reason);
     tcase_add_test(tc, called_as_many_as_there_is_room_for);
     tcase_add_test(tc, in_which_order);
     tcase_add_test(tc, a_lost_call_strands_nobody);
