@@ -594,8 +594,9 @@ void shard_destroy(struct shard *s, bool crashed)
 {
     if (s == NULL)
         return;
-    if (s->spool != NULL) {
+    if (s->queue.ready != NULL) /* it was begun; the spool may have refused to open all the same */
         queue_finish(&s->queue);
+    if (s->spool != NULL) {
         /* First: after a crash it takes back what the writers of sessions and bounces hold. */
         spool_close(s->spool, crashed);
     }
