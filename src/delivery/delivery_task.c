@@ -219,9 +219,9 @@ static void receive_at_origin(struct delivery *d, struct delivery_task *t)
     delivery_task_finish(d, t);
 }
 
-static bool is_remote(const struct delivery_task *t)
+static bool is_remote(const struct conf_destination *to)
 {
-    switch (t->to[t->to_next].kind) {
+    switch (to->kind) {
     case CONF_TO_MX:
     case CONF_TO_SMTP:
     case CONF_TO_LMTP: return true;
@@ -245,7 +245,7 @@ void delivery_receive(struct delivery *d, struct delivery_task *t)
     } else if (t->conf->generation < d->o.conf->generation) {
         /* Its origin is about to know, too. (One that is ahead of us brings its configuration along.) */
         delivery_task_postpone(d, t, 0, SLICE_LITERAL("the configuration has changed"));
-    } else if (!is_remote(t)) {
+    } else if (!is_remote(&t->to[t->to_next])) {
         receive_at_origin(d, t);
     } else if (!t->resolved) {
         delivery_mx(d, t);
@@ -282,10 +282,18 @@ void delivery_task_finish(struct delivery *d, struct delivery_task *t)
     task_send(d, t, t->origin);
 }
 
+/* A call-out has nobody to ask here. */
+static bool has_next(const struct delivery_task *t)
+{
+    uint32_t next = t->to_next + 1;
+
+    return next < t->to_count && (t->probe == NULL || is_remote(&t->to[next]));
+}
+
 void delivery_task_unreachable(struct delivery *d, struct delivery_task *t, uint16_t code,
                                const uint16_t *enhanced, struct slice text)
 {
-    if (t->to_next + 1 < t->to_count) {
+    if (has_next(t)) {
         ASSERT(d->tasks > 0);
         d->tasks--; /* it is received again */
         t->to_next++;

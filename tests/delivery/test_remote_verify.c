@@ -162,6 +162,24 @@ START_TEST(test_nothing_to_ask)
 }
 END_TEST
 
+/* The mailbox that mail goes to while the host is down is nobody to ask, and nobody's to write into. */
+START_TEST(test_a_mailbox_for_when_it_is_down)
+{
+    struct asked *a;
+
+    open_world(1, NULL);
+    to[1] =
+        (struct conf_destination){.kind = CONF_TO_MAILDIR, .path = SLICE_LITERAL("/mail/later")};
+    domain.to.count = 2;
+    a = ask("ann@example.org");
+    run();
+    ck_assert_int_eq(a->v.result, DELIVERY_VERIFY_TEMPORARY);
+    ck_assert_uint_eq(a->v.code, 0);
+    ck_assert_msg(strstr(a->text, "10.0.1.1") != NULL, "%s", a->text);
+    world_close(&w);
+}
+END_TEST
+
 START_TEST(test_sender)
 {
     struct peer *p;
@@ -395,6 +413,7 @@ Suite *remote_verify_suite(void)
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, test_answers, 0, (int)ARRAY_LEN(answers));
     tcase_add_test(tc, test_nothing_to_ask);
+    tcase_add_test(tc, test_a_mailbox_for_when_it_is_down);
     tcase_add_test(tc, test_sender);
     tcase_add_test(tc, test_lmtp);
     tcase_add_test(tc, test_fallback);
