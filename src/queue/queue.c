@@ -136,7 +136,7 @@ static uint32_t earliest_s(const struct queue_entry *e)
     uint32_t due_s = SPOOL_DUE_NEVER, by_s = SPOOL_DUE_NEVER;
 
     if (m->terms.deliver_by_s != 0)
-        by_s = m->terms.deliver_by_s + (queue_now_s(e->queue) - queue_patient_s(e->queue, m));
+        by_s = queue_wall_s(e->queue, m, m->terms.deliver_by_s);
     for (uint32_t i = 0; i < m->recipient_count; i++) {
         const struct spool_recipient *r = &m->recipients[i];
         uint32_t at_s = r->due_s;

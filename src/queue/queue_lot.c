@@ -279,8 +279,7 @@ static void set_timer(struct queue_entry *e)
     if (at_s == SPOOL_DUE_NEVER)
         wheel_cancel(q->wheel, &e->timer);
     else
-        wheel_set(q->wheel, &e->timer,
-                  queue_timer_ms(q, at_s + (queue_now_s(q) - queue_patient_s(q, e->message))));
+        wheel_set(q->wheel, &e->timer, queue_timer_ms(q, queue_wall_s(q, e->message, at_s)));
 }
 
 static void lot_look_later(struct queue_lot *lot)
@@ -355,7 +354,8 @@ void queue_lot_leave(struct queue_entry *e)
     e->lot = NULL;
     e->state = QUEUE_WAITING;
     e->queue->parked--;
-    lot->count--;
+    if (--lot->count == 0)
+        list_remove(&lot->draining); /* it may stay: others mean to come */
     lot_free_if_empty(lot);
 }
 

@@ -83,6 +83,8 @@ void queue_lots_finish(struct queue *q);
 void queue_time_init(struct queue *q);
 void queue_time_look(struct queue *q); /* each pass: has the wall clock leapt? */
 uint32_t queue_interval_max_s(const struct conf *conf);
+/* The Unix time at which it is so late in the message's patient seconds. */
+uint32_t queue_wall_s(const struct queue *q, const struct spool_message *m, uint32_t patient_s);
 /* The wheel's time for a Unix time, at most a recheck away. */
 uint64_t queue_timer_ms(struct queue *q, uint32_t unix_s);
 

@@ -26,6 +26,13 @@ uint32_t queue_patient_s(const struct queue *q, const struct spool_message *m)
     return (uint32_t)(now_ms / 1000);
 }
 
+uint32_t queue_wall_s(const struct queue *q, const struct spool_message *m, uint32_t patient_s)
+{
+    uint64_t s = (uint64_t)patient_s + (queue_now_s(q) - queue_patient_s(q, m));
+
+    return s < SPOOL_DUE_NEVER ? (uint32_t)s : SPOOL_DUE_NEVER - 1;
+}
+
 static int64_t wall_ahead_ms(const struct queue *q)
 {
     return (int64_t)io_unix_ms(q->io) - (int64_t)io_now_ms(q->io);

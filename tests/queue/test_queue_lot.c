@@ -337,6 +337,26 @@ START_TEST(dissolved_before_it_is_reached)
 }
 END_TEST
 
+/* The last one in it goes before its turn, while another is on its way. */
+START_TEST(dissolved_and_emptied_before_it_is_reached)
+{
+    struct queue_entry *last = parked("site"), *e = queue_world_message(&w, 1);
+
+    queue_world_run_ms(&w, 1);
+    queue_world_take_this(&w, e);
+    queue_part(e);
+    queue_park(e, 0, &(struct queue_parking){.key = SLICE_LITERAL("site"), .retry = &w.conf.retry});
+    queue_settled(e, NULL, 0);
+    queue_lot_dissolve(&w.queue, SLICE_LITERAL("site"));
+    ck_assert(queue_delete(&w.queue, last->message->id));
+    ck_assert(!queue_has_work(&w.queue));
+    queue_step(&w.queue);
+    queue_settled(e, NULL, 0);
+    ck_assert_int_eq(e->state, QUEUE_READY);
+    close_world();
+}
+END_TEST
+
 /* A clean end or a power cut: what was parked is tried anew. */
 START_TEST(a_restart_forgets_lots)
 {
@@ -384,6 +404,7 @@ Suite *queue_lot_suite(void)
     tcase_add_test(tc, deliver_by_ends_in_a_lot);
     tcase_add_test(tc, a_reload_dissolves_lots);
     tcase_add_test(tc, dissolved_before_it_is_reached);
+    tcase_add_test(tc, dissolved_and_emptied_before_it_is_reached);
     tcase_add_test(tc, a_restart_forgets_lots);
     tcase_add_test(tc, nothing_is_parked_after_a_stop);
     suite_add_tcase(s, tc);

@@ -182,6 +182,25 @@ START_TEST(mail_after_a_leap)
 }
 END_TEST
 
+/* A deliver-by time as far away as there is any: what is forgiven does not make it a time long ago. */
+START_TEST(a_leap_before_the_end_of_time)
+{
+    struct queue_entry *e;
+
+    queue_world_open(&w, 0);
+    e = queue_world_message_of(&w, 1, &(struct spool_terms){.deliver_by_s = SPOOL_DUE_NEVER - 10},
+                               0);
+    queue_world_run_ms(&w, 1);
+    ck_assert_ptr_eq(queue_world_take(&w), e);
+    queue_world_leap(&w, 7 * 86400 * (int64_t)1000);
+    queue_world_run_ms(&w, 1);
+    queue_world_defer(&w, e, "451 later");
+    ck_assert_int_eq(e->state, QUEUE_WAITING);
+    ck_assert(queue_delete(&w.queue, e->message->id));
+    queue_world_close(&w);
+}
+END_TEST
+
 /* Ahead and back again: as if nothing had been. */
 START_TEST(a_leap_there_and_back)
 {
@@ -262,6 +281,7 @@ Suite *queue_retry_suite(void)
     tcase_add_test(tc, a_message_from_the_future);
     tcase_add_loop_test(tc, a_leap_ahead_is_forgiven_for_a_day, 0, 2);
     tcase_add_test(tc, mail_after_a_leap);
+    tcase_add_test(tc, a_leap_before_the_end_of_time);
     tcase_add_test(tc, a_leap_there_and_back);
     tcase_add_test(tc, a_leap_back_stalls_nothing);
     tcase_add_test(tc, other_patience);
