@@ -90,6 +90,7 @@ struct delivery_task {
     bool called;      /* the site has called: there is room */
     bool fresh;       /* not tried before, and young */
     bool concluded;   /* each recipient has its outcome before anything is tried */
+    bool returned;    /* by the operator */
     int8_t priority;  /* -9 to 9; higher goes first */
     bool resolved;    /* `site` is the set of MX hosts; else the domain is to be asked first */
     bool put_back;    /* once already, since its pooled connection had gone: the next time counts */

@@ -310,6 +310,7 @@ static bool conclude(const struct dispatch *x, struct delivery_task *t)
         return false;
     parse_reason(&text, &code, enhanced);
     if (e->bounce) {
+        t->returned = true;
         delivery_task_set_all(t, DELIVERY_FAILED, code, enhanced[0] == 5 ? enhanced : returned,
                               text);
     } else if (queue_past_deliver_by(x->d->o.queue, e->message)) {

@@ -203,6 +203,14 @@ static void fill_postponed(struct delivery *d, const struct delivery_task *t,
         d->counters.postponed++;
 }
 
+/* The operator's word stands, unless he has given another one meanwhile. */
+static void keep_returning(const struct delivery_task *t, const struct delivery_recipient *r)
+{
+    const struct spool_recipient *to = &t->entry->message->recipients[r->index];
+
+    t->entry->bounce |= t->returned && (to->flags & SPOOL_RECIPIENT_HELD) == 0;
+}
+
 /* `told`: whoever was to know of it does. */
 static void fill_by_status(struct delivery *d, const struct delivery_task *t,
                            const struct delivery_recipient *r, bool told, struct spool_outcome *out)
@@ -220,6 +228,7 @@ static void fill_by_status(struct delivery *d, const struct delivery_task *t,
             d->counters.bounced++;
         } else {
             out->due_s = queue_now_s(d->o.queue) + DELIVERY_UNTOLD_S;
+            keep_returning(t, r);
         }
         break;
     case DELIVERY_POSTPONED: fill_postponed(d, t, out); break;
@@ -358,6 +367,11 @@ void delivery_outcome(struct delivery *d, struct delivery_task *t)
     if (t->probe != NULL) {
         delivery_verify_home(d, t);
         return;
+    }
+    if (t->parked && t->conf->generation != d->o.conf->generation) {
+        /* Its lot would be of a site that goes with its configuration, and nobody would call: routed anew. */
+        t->parked = false;
+        t->postpone_ms = 0;
     }
     if (!t->quiet) {
         expire(d, t);

@@ -87,7 +87,7 @@ static uint32_t room(const struct delivery_site *s)
         n = ramp;
         if (n > 0 && s->missed > 0) { /* nobody came */
             uint64_t more = (uint64_t)n << (s->missed < 16 ? s->missed : 16);
-            n = more < cap ? (uint32_t)more : cap;
+            n = more < DELIVERY_LANE_MAX ? (uint32_t)more : DELIVERY_LANE_MAX;
         }
     }
     return n;

@@ -185,6 +185,74 @@ START_TEST(the_operator_returns_it)
 }
 END_TEST
 
+/* While his word cannot be told to the sender it stands all the same: nothing is tried. */
+START_TEST(the_operator_returns_it_when_there_is_room)
+{
+    uint64_t id, connections;
+
+    w->spool_options.bytes_max = 4 << 20;
+    origin_start(w);
+    id = submit();
+    origin_run_ms(w, 5000);
+    origin_fill(w);
+    connections = w->d->counters.connections;
+    ck_assert(queue_bounce(&w->queue, id, SLICE_LITERAL("Try the telephone")));
+    origin_run_ms(w, 1000);
+    ck_assert_uint_ge(w->d->counters.bounces_failed, 1);
+    ck_assert_uint_eq(w->d->counters.bounced, 0);
+    origin_make_room(w);
+    origin_run_ms(w, 90 * 1000);
+    ck_assert_uint_eq(w->d->counters.bounced, 1);
+    ck_assert_uint_le(w->d->counters.connections, connections + 1); /* a probe of the site */
+    check_bounce((const char *const[]){"Status: 5.0.0\n", "Try the telephone\n", NULL});
+    finish();
+}
+END_TEST
+
+static struct delivery_task *posted;
+
+static void keep_posted(void *context, unsigned to, struct delivery_task *t)
+{
+    (void)context;
+    (void)to;
+    ck_assert_ptr_null(posted);
+    posted = t;
+}
+
+/* It was parked by a site of the configuration before, on another shard: that site will never call. */
+START_TEST(parked_while_we_reload)
+{
+    struct conf next;
+    uint64_t id;
+
+    origin_start(w);
+    w->d->o.shards = 1000; /* likely another one's */
+    w->d->o.post = keep_posted;
+    id = submit();
+    origin_run_ms(w, 1000);
+    ck_assert_ptr_nonnull(posted);
+    next = w->conf;
+    next.refs = 1;
+    next.generation = 1;
+    queue_set_conf(&w->queue, &next);
+    delivery_reload(w->d, &next, NULL);
+    delivery_task_set_all(posted, DELIVERY_POSTPONED, 0, NULL, SLICE_LITERAL("waits for its turn"));
+    posted->parked = posted->returning = true;
+    delivery_receive(w->d, posted);
+    posted = NULL;
+    ck_assert_uint_eq(w->queue.lots.count, 0);
+    origin_run_ms(w, 1000);
+    ck_assert_ptr_nonnull(posted); /* anew, at once */
+    ck_assert_ptr_eq(posted->conf, &next);
+    delivery_task_set_all(posted, DELIVERY_DONE, 250, NULL, SLICE_NULL);
+    posted->returning = true;
+    delivery_receive(w->d, posted);
+    posted = NULL;
+    ck_assert_ptr_null(spool_find(w->spool, id));
+    finish();
+}
+END_TEST
+
 /* What is held does not expire; released, it is too old. */
 START_TEST(held_beyond_its_time)
 {
@@ -334,6 +402,8 @@ Suite *delivery_lots_suite(void)
     tcase_add_test(tc, a_delay_is_told);
     tcase_add_test(tc, delays_at_several_hosts);
     tcase_add_loop_test(tc, the_operator_returns_it, 0, (int)ARRAY_LEN(returns));
+    tcase_add_test(tc, the_operator_returns_it_when_there_is_room);
+    tcase_add_test(tc, parked_while_we_reload);
     tcase_add_test(tc, held_beyond_its_time);
     tcase_add_loop_test(tc, too_late, 0, 2);
     tcase_add_loop_test(tc, held_by_a_rule, 0, (int)ARRAY_LEN(rules));

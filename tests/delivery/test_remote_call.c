@@ -282,7 +282,7 @@ START_TEST(test_who_is_called_does_not_come)
     begin_ms = world_now_ms(&w);
     world_run(&w);
     ck_assert_uint_eq(count_status(DELIVERY_DONE), 100);
-    ck_assert_uint_le(world_now_ms(&w) - begin_ms, 200000);
+    ck_assert_uint_le(world_now_ms(&w) - begin_ms, 80000);
     world_close(&w);
 }
 END_TEST
