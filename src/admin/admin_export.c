@@ -211,6 +211,9 @@ static void start(struct admin_job *j)
 {
     j->matter = mem_zalloc(sizeof(struct export));
     j->client->patience_ms = ADMIN_TRANSFER_PATIENCE_MS;
+    /* An envelope goes out in one piece. */
+    j->client->conn.out.limit = j->client->conn.sending.limit =
+        ADMIN_TRANSFER_ENVELOPE_MAX + ADMIN_ANSWER_MAX;
 }
 
 static void begin(struct admin_job *j, struct buf *out)

@@ -119,7 +119,7 @@ static struct group *get_route(struct summary *s, uint64_t key, const struct con
     buf_init(&name, 0);
     admin_route_name(conf, sender, recipient, &name);
     g = get_group(s, hash_stable(buf_slice(&name)) | 1ull << 63, buf_slice(&name));
-    if (g != &s->others)
+    if (g != &s->others && s->keys.count < GROUPS_MAX)
         add_key(s, key, g);
     buf_finish(&name);
     return g;
