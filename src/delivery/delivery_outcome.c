@@ -179,15 +179,16 @@ static uint32_t next_due_s(struct delivery *d, const struct delivery_task *t,
 }
 
 static void fill_deferred(struct delivery *d, const struct delivery_task *t,
-                          const struct delivery_recipient *r, struct spool_outcome *out)
+                          const struct delivery_recipient *r, bool told, struct spool_outcome *out)
 {
     uint32_t soon_s;
 
     out->counts = !t->untried && r->scope < DELIVERY_SCOPE_CONNECTION;
     out->due_s = next_due_s(d, t, r, out->counts);
-    /* It came out to be told of, not to be tried: it goes on waiting for its site, and not for an interval. */
+    /* It came out to be told of, not to be tried: it goes on waiting for its site, and not for an interval. If
+     * there is no room to tell of it, a backlog is not to ask for that all the time. */
     soon_s = queue_now_s(d->o.queue) + DELIVERY_BACK_S;
-    if (t->untried && out->due_s > soon_s)
+    if (t->untried && told && out->due_s > soon_s)
         out->due_s = soon_s;
     d->counters.deferred++;
 }
@@ -221,7 +222,7 @@ static void fill_by_status(struct delivery *d, const struct delivery_task *t,
         out->counts = !t->quiet;
         d->counters.delivered += !t->quiet;
         return;
-    case DELIVERY_DEFERRED: fill_deferred(d, t, r, out); break;
+    case DELIVERY_DEFERRED: fill_deferred(d, t, r, told, out); break;
     case DELIVERY_FAILED:
         if (told) {
             out->state = SPOOL_RECIPIENT_BOUNCED;

@@ -157,6 +157,28 @@ START_TEST(delays_at_several_hosts)
 }
 END_TEST
 
+/* Nor is it told again and again to a spool that has no room for it. */
+START_TEST(a_delay_cannot_be_told)
+{
+    w->interval_ms = 10 * 60 * 1000;
+    w->conf.retry.warn_after = 20 * 60 * 1000;
+    w->spool_options.bytes_max = 4 << 20;
+    origin_start(w);
+    (void)submit();
+    origin_run_ms(w, 15 * 60 * 1000);
+    origin_fill(w);
+    origin_run_ms(w, 28 * 60 * 1000);
+    ck_assert_uint_ge(w->d->counters.bounces_failed, 1);
+    ck_assert_uint_le(w->d->counters.bounces_failed, 6);
+    origin_make_room(w);
+    origin_run_ms(w, 14 * 60 * 1000);
+    ck_assert_uint_eq(origin_files(w, BOB_NEW), 1);
+    check_bounce((const char *const[]){"Action: delayed\n", NULL});
+    origin_drain(w);
+    finish();
+}
+END_TEST
+
 static const struct {
     const char *text;
     const char *expected[4];
@@ -400,6 +422,7 @@ Suite *delivery_lots_suite(void)
     tcase_add_checked_fixture(tc, setup, NULL);
     tcase_add_test(tc, many_wait_for_a_host_that_is_down);
     tcase_add_test(tc, a_delay_is_told);
+    tcase_add_test(tc, a_delay_cannot_be_told);
     tcase_add_test(tc, delays_at_several_hosts);
     tcase_add_loop_test(tc, the_operator_returns_it, 0, (int)ARRAY_LEN(returns));
     tcase_add_test(tc, the_operator_returns_it_when_there_is_room);
