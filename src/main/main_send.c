@@ -126,6 +126,22 @@ static bool find_sender(struct send *s)
 
 /* ---- the header ---------------------------------------------------------------------------- */
 
+/* What stands for itself in an encoded word before an address (RFC 2047 5, 3). */
+static bool is_plain(uint8_t c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* No more than `max` octets, and no piece of a character. */
+static struct slice shortened(struct slice name, size_t max)
+{
+    if (name.len <= max)
+        return name;
+    while (max > 0 && (name.data[max] & 0xc0) == 0x80)
+        max--;
+    return slice_head(name, max);
+}
+
 /* A display name (RFC 5322 3.2.5) as a quoted string, or encoded (RFC 2047) if it is not ASCII. */
 static void append_name(struct slice name, struct buf *out)
 {
@@ -137,7 +153,7 @@ static void append_name(struct slice name, struct buf *out)
     for (size_t i = 0; i < name.len; i++) {
         uint8_t c = name.data[i];
 
-        if (!ascii && (c < '0' || c > 'z' || c == '=' || c == '?' || c == '_'))
+        if (!ascii && !is_plain(c))
             (void)buf_printf(out, "=%02X", (unsigned)c);
         else if (ascii && (c == '"' || c == '\\'))
             (void)buf_printf(out, "\\%c", c);
@@ -172,7 +188,7 @@ static void complete_header(struct send *s)
     if (!send_message_has(&s->message, "from") && !send_message_has(&s->message, "resent-from")) {
         (void)buf_append_str(&s->header, "From: ");
         if (name.len > 0) {
-            append_name(slice_head(name, FULL_NAME_MAX), &s->header);
+            append_name(shortened(name, FULL_NAME_MAX), &s->header);
             (void)buf_append_byte(&s->header, ' ');
         }
         if (s->mail.sender.len > 0)

@@ -89,7 +89,8 @@ static int write_content(int fd, const struct send_mail *mail)
 
     buf_init(&head, 0);
     write_head(mail, &head);
-    error = write_all(fd, buf_slice(&head));
+    /* What could not be read back is not taken. */
+    error = buf_len(&head) > HEAD_MAX ? -E2BIG : write_all(fd, buf_slice(&head));
     buf_finish(&head);
     if (error != 0)
         return error;

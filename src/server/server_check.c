@@ -13,6 +13,8 @@ static const struct smtp_reply reply_nobody =
     SMTP_REPLY_INIT(550, 5, 1, 1, "No such recipient here");
 static const struct smtp_reply reply_alias_loop =
     SMTP_REPLY_INIT(550, 5, 4, 6, "That alias leads back to itself");
+static const struct smtp_reply reply_lists =
+    SMTP_REPLY_INIT(452, 4, 3, 1, "Too many large lists at once, try again later");
 static const struct smtp_reply reply_too_many =
     SMTP_REPLY_INIT(550, 5, 2, 4, "That alias stands for too many addresses");
 
@@ -22,6 +24,10 @@ enum {
     /* Of all recipients of a message. Twice the list of all is nothing new, and who names hundreds of them
      * wants us to work. */
     TARGETS_SEEN_MAX = 4 * ENVELOPE_RECIPIENTS_MAX,
+    /* One line of a client's comes to megabytes in the envelope, and he may keep it for minutes: so much memory for
+     * all who name lists of more than a few. */
+    FEW_TARGETS = 16,
+    LIST_BYTES_MAX = 64 << 20,
 };
 
 _Static_assert((int)SMTP_NOTIFY_NEVER == SPOOL_NOTIFY_NEVER
@@ -308,6 +314,21 @@ static bool add_targets(struct session *s, uint32_t *out_added)
     return true;
 }
 
+static bool has_room_for_list(const struct session *s)
+{
+    return s->tx->check.targets.count <= FEW_TARGETS || s->server->list_bytes < LIST_BYTES_MAX;
+}
+
+static void count_list(struct session *s)
+{
+    struct transaction *tx = s->tx;
+
+    if (tx->check.targets.count <= FEW_TARGETS)
+        return;
+    s->server->list_bytes += tx->arena.used - tx->list_bytes;
+    tx->list_bytes = tx->arena.used;
+}
+
 static void answer_rcpt(struct session *s, enum verify_verdict verdict)
 {
     struct transaction *tx = s->tx;
@@ -320,10 +341,15 @@ static void answer_rcpt(struct session *s, enum verify_verdict verdict)
         give_recipient_back(s, &refusal);
         return;
     }
+    if (!has_room_for_list(s)) {
+        give_recipient_back(s, &reply_lists);
+        return;
+    }
     if (!add_targets(s, &added)) {
         give_recipient_back(s, tx->envelope.count == 0 ? &reply_too_many : &reply_envelope);
         return;
     }
+    count_list(s);
     if (tx->first.len == 0)
         tx->first = arena_dup(&tx->arena, c->recipient);
     if (c->expanded) {

@@ -51,7 +51,8 @@ struct server {
     uint64_t next_session;
     uint32_t turned_away; /* sessions that only say 421 */
     bool stopping;
-    bool worked_hard; /* for one command: the session's pass is over */
+    size_t list_bytes; /* of transactions that took large lists */
+    bool worked_hard;  /* for one command: the session's pass is over */
     struct wheel_timer stop_timer;
 };
 
@@ -87,6 +88,7 @@ struct transaction {
     struct slice first; /* recipient, as it was said */
     struct envelope envelope;
     struct transaction_check check;
+    size_t list_bytes;     /* counted in the server's */
     uint32_t targets_seen; /* behind all aliases that were named, also by those that were refused */
     uint64_t size_hint;
     struct buf head; /* bytes that staging has yet to take: first our trace fields */

@@ -320,6 +320,7 @@ void transaction_discard(struct session *s)
     if (tx == NULL)
         return;
     verify_give_up(&tx->check.query);
+    s->server->list_bytes -= tx->list_bytes;
     buf_finish(&tx->head);
     arena_reset(&tx->check.arena);
     arena_reset(&tx->arena);

@@ -87,6 +87,15 @@ class ToTheServer(SendCase):
         message, = self.mail('bob')
         self.assertEqual(message['Return-Path'], '<>')
 
+    def test_names(self):
+        """A name never becomes an address, and no half of a character is left of a long one."""
+        self.send('-f', 'carl', '-F', 'Jürgen <eve@evil.test>, x', 'ann')
+        self.send('-f', 'carl', '-F', 'a' * 19 + 'üü', 'bob')
+        for user, name in ('ann', 'Jürgen <eve@evil.te'), ('bob', 'a' * 19):
+            message, = self.mail(user)
+            sender, = message['From'].addresses
+            self.assertEqual((sender.display_name, sender.addr_spec), (name, 'carl@mx.test'))
+
     def test_refused(self):
         """Who is refused is named, with the server's words; the others get theirs."""
         done = self.send('ann', 'whoever', code=NOUSER)

@@ -191,6 +191,34 @@ START_TEST(test_too_large)
 }
 END_TEST
 
+/* More recipients than are read back: nobody is told that the message is safe. */
+START_TEST(test_crowd)
+{
+    enum { MANY = 200000 };
+    struct send_recipient *recipients = mem_calloc(MANY, sizeof(*recipients));
+    struct send_body body;
+    struct send_mail mail = {.recipients = recipients, .body = &body};
+    struct send_drop d;
+    char *name;
+
+    send_body_init(&body);
+    for (size_t i = 0; i < MANY; i++)
+        recipients[i].address = SLICE_LITERAL("somebody@b.example");
+    mail.recipient_count = MANY;
+    ck_assert_int_eq(send_drop_write(folder, &mail), -E2BIG);
+    ck_assert_ptr_null(only_name());
+    mail.recipient_count = MANY / 2;
+    ck_assert_int_eq(send_drop_write(folder, &mail), 0);
+    name = only_name();
+    ck_assert_int_eq(get(name, &d), SEND_DROP_OK);
+    ck_assert_uint_eq(d.mail.recipient_count, MANY / 2);
+    send_drop_finish(&d);
+    send_body_finish(&body);
+    mem_free(recipients);
+    mem_free(name);
+}
+END_TEST
+
 START_TEST(test_not_a_file)
 {
     struct send_drop d;
@@ -237,6 +265,7 @@ Suite *send_drop_suite(void)
     tcase_add_test(t, test_cut_off);
     tcase_add_loop_test(t, test_strange, 0, sizeof(strange) / sizeof(strange[0]));
     tcase_add_test(t, test_too_large);
+    tcase_add_test(t, test_crowd);
     tcase_add_test(t, test_not_a_file);
     tcase_add_test(t, test_no_room);
     suite_add_tcase(s, t);

@@ -267,6 +267,38 @@ START_TEST(work_has_an_end)
 }
 END_TEST
 
+/* What many clients keep us from forgetting has a bound; who goes gives it back. */
+START_TEST(lists_at_once)
+{
+    enum { CROWD = 150 };
+    static struct client crowd[CROWD];
+    struct client *last = &crowd[CROWD - 1];
+
+    for (unsigned i = 0; i < CROWD; i++) {
+        client_open(&w, &crowd[i], i % CLIENT_HOSTS);
+        client_send(&crowd[i], "HELO c\r\n");
+        server_world_run_ms(&w, 20);
+        buf_clear(&crowd[i].got);
+        client_send(&crowd[i], MAIL "\r\n" TO("many2") "\r\n");
+        server_world_run_ms(&w, 100);
+    }
+    server_world_run_ms(&w, 500);
+    ck_assert_str_eq(client_got(&crowd[20]), OK_MAIL OK);
+    ck_assert_str_eq(client_got(last),
+                     OK_MAIL "452 4.3.1 Too many large lists at once, try again later\r\n");
+    buf_clear(&last->got);
+    client_send(last, TO("team") "\r\n");
+    client_send(&crowd[0], "RSET\r\n");
+    server_world_run_ms(&w, 100);
+    client_send(last, TO("many2") "\r\n");
+    server_world_run_ms(&w, 100);
+    ck_assert_str_eq(client_got(last), OK OK);
+    for (unsigned i = 0; i < CROWD; i++)
+        client_finish(&w, &crowd[i]);
+    server_world_close(&w);
+}
+END_TEST
+
 /* A command that took long is the last of its pass: others do not wait for all that a client has piled up. */
 START_TEST(others_have_their_turn)
 {
@@ -303,6 +335,7 @@ Suite *server_aliases_suite(void)
     tcase_add_test(tc, large_lists);
     tcase_add_test(tc, what_is_written);
     tcase_add_test(tc, work_has_an_end);
+    tcase_add_test(tc, lists_at_once);
     tcase_add_test(tc, others_have_their_turn);
     suite_add_tcase(s, tc);
     return s;
