@@ -163,6 +163,7 @@ uint32_t queue_entry_due_s(const struct queue_entry *e)
 /* A hold that is over, and times that were written down when the clock was ahead. */
 static void mend_times(struct queue_entry *e)
 {
+    bool over = false;
     struct spool_message *m = e->message;
     uint32_t now_s = queue_now_s(e->queue), latest_s = now_s + e->queue->interval_max_s;
 
@@ -170,11 +171,15 @@ static void mend_times(struct queue_entry *e)
         struct spool_recipient *r = &m->recipients[i];
         if (r->state != SPOOL_RECIPIENT_WAITING)
             continue;
-        if (is_held(r) && r->due_s <= now_s)
+        if (is_held(r) && r->due_s <= now_s) {
             r->flags &= (uint8_t)~SPOOL_RECIPIENT_HELD; /* the log says until when */
-        else if (!is_held(r) && r->due_s > latest_s)
+            over = true;
+        } else if (!is_held(r) && r->due_s > latest_s) {
             r->due_s = latest_s;
+        }
     }
+    if (over && !e->bounce)
+        queue_entry_reason_set(e, SLICE_NULL); /* the operator's: no sender is to read it */
 }
 
 void queue_entry_schedule(struct queue_entry *e, enum queue_line line)

@@ -359,12 +359,13 @@ void queue_lot_leave(struct queue_entry *e)
     lot_free_if_empty(lot);
 }
 
-/* Why it has waited is still all that is known of it while it is tried. */
+/* Why it has waited is still all that is known of it while it is tried. (What a rule says is the operator's own
+ * business: a reason may be told to the sender.) */
 static void keep_reason(struct queue_entry *e)
 {
     struct queue_reason *reason = e->lot->reason;
 
-    if (reason == NULL)
+    if (reason == NULL || e->lot->by_rule)
         return;
     reason->users++;
     queue_reason_put(&e->queue->reasons, e->reason);

@@ -370,6 +370,35 @@ START_TEST(held_by_a_rule)
 }
 END_TEST
 
+/* What the operator notes down for himself is not told to a sender whose time is over by then. */
+START_TEST(what_holds_is_not_told)
+{
+    struct queue_hold_rule rule = {.id = 3,
+                                   .kind = QUEUE_HOLD_DOMAIN,
+                                   .value = SLICE_LITERAL("elsewhere.test"),
+                                   .reason = SLICE_LITERAL("a thief, they say")};
+    uint64_t id;
+
+    origin_start(w);
+    rule.until_s = queue_now_s(&w->queue) + 900;
+    if (_i == 0)
+        ck_assert(queue_holds_add(&w->queue, &rule));
+    id = submit();
+    ck_assert(queue_revise(&w->queue, id,
+                           &(struct spool_terms){.deliver_by_s = queue_now_s(&w->queue) + 600}));
+    if (_i == 1)
+        ck_assert(queue_hold_because(&w->queue, id, rule.until_s, rule.reason));
+    origin_run_ms(w, 300 * 1000);
+    ck_assert_int_eq(facts_of(id).standing, QUEUE_IS_HELD);
+    ck_assert(slice_equal(facts_of(id).reason, rule.reason));
+    origin_run_ms(w, 900 * 1000);
+    ck_assert_uint_eq(w->queue.messages, 0);
+    check_bounce((const char *const[]){"Status: 5.4.7\n", NULL});
+    ck_assert(!origin_contains(buf_slice(&bytes), "thief"));
+    finish();
+}
+END_TEST
+
 /* One of two recipients: the other is not held up. */
 START_TEST(a_rule_for_one_of_them)
 {
@@ -430,6 +459,7 @@ Suite *delivery_lots_suite(void)
     tcase_add_test(tc, held_beyond_its_time);
     tcase_add_loop_test(tc, too_late, 0, 2);
     tcase_add_loop_test(tc, held_by_a_rule, 0, (int)ARRAY_LEN(rules));
+    tcase_add_loop_test(tc, what_holds_is_not_told, 0, 2);
     tcase_add_test(tc, a_rule_for_one_of_them);
     tcase_add_test(tc, a_message_to_many_domains);
     suite_add_tcase(s, tc);
