@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base_arena.h"
 #include "base_codec.h"
 #include "base_mem.h"
 #include "mail_dsn.h"
@@ -114,6 +115,23 @@ static enum send_outcome submit(const struct main_drop *d, struct send_mail *mai
     return SEND_NOBODY;
 }
 
+/* What became of one recipient, with the server's reply as it was (RFC 3464 2.3.6). */
+static struct mail_dsn_rcpt failed(const struct send_recipient *r, struct arena *arena)
+{
+    struct mail_dsn_rcpt out = {
+        .address = r->address, .action = MAIL_DSN_FAILED, .code = r->code, .last_attempt = now_s()};
+    char reply[sizeof(r->text) + 32];
+    int len = r->enhanced[0] == 0
+                  ? snprintf(reply, sizeof(reply), "%u %s", (unsigned)r->code, r->text)
+                  : snprintf(reply, sizeof(reply), "%u %u.%u.%u %s", (unsigned)r->code,
+                             (unsigned)r->enhanced[0], (unsigned)r->enhanced[1],
+                             (unsigned)r->enhanced[2], r->text);
+
+    memcpy(out.enhanced, r->enhanced, sizeof(out.enhanced));
+    out.diagnostic = arena_dup(arena, slice_of(reply, (size_t)len));
+    return out;
+}
+
 /* The program that sent it is gone, so its sender is told by mail. True: it is done with. */
 static bool tell_sender(const struct main_drop *d, const struct send_drop *file, const char *name)
 {
@@ -136,23 +154,20 @@ static bool tell_sender(const struct main_drop *d, const struct send_drop *file,
                            .date = now_s(),
                            .rcpts = rcpts};
     struct buf text, why;
+    struct arena arena;
     bool told = false;
 
     if (mail->notify != 0 && (mail->notify & SMTP_NOTIFY_FAILURE) == 0) {
         mem_free(rcpts);
         return true; /* RFC 3461 4.1: he said that he does not want to know */
     }
+    arena_init(&arena, SIZE_MAX);
     buf_init(&text, 0);
     buf_init(&why, 0);
     send_body_init(&body);
     for (size_t i = 0; i < mail->recipient_count; i++)
         if (mail->recipients[i].code >= 500)
-            rcpts[dsn.rcpt_count++] =
-                (struct mail_dsn_rcpt){.address = mail->recipients[i].address,
-                                       .action = MAIL_DSN_FAILED,
-                                       .code = mail->recipients[i].code,
-                                       .diagnostic = slice_str(mail->recipients[i].text),
-                                       .last_attempt = now_s()};
+            rcpts[dsn.rcpt_count++] = failed(&mail->recipients[i], &arena);
     if (getrandom(dsn.random, sizeof(dsn.random), 0) == (ssize_t)sizeof(dsn.random)
         && mail_dsn_compose(&dsn, &text) && send_body_take(&body, &text))
         told = submit(d, &notice, &why) == SEND_TAKEN && sender.code >= 200
@@ -160,6 +175,7 @@ static bool tell_sender(const struct main_drop *d, const struct send_drop *file,
     send_body_finish(&body);
     buf_finish(&why);
     buf_finish(&text);
+    arena_reset(&arena);
     mem_free(rcpts);
     return told;
 }
@@ -211,9 +227,12 @@ static bool settle(const struct main_drop *d, struct send_drop *file, const char
 static enum send_outcome refuse_large(struct send_mail *mail)
 {
     for (size_t i = 0; i < mail->recipient_count; i++) {
-        mail->recipients[i].code = 552;
-        (void)snprintf(mail->recipients[i].text, sizeof(mail->recipients[i].text),
-                       "5.3.4 Message too large to be stored");
+        static const uint16_t too_large[3] = {5, 3, 4};
+        struct send_recipient *r = &mail->recipients[i];
+
+        r->code = 552;
+        memcpy(r->enhanced, too_large, sizeof(r->enhanced));
+        (void)snprintf(r->text, sizeof(r->text), "Message too large to be stored");
     }
     return SEND_TAKEN;
 }

@@ -158,6 +158,7 @@ static void note_result(struct dialog *d)
     size_t len = reply->text.len < sizeof(r->text) - 1 ? reply->text.len : sizeof(r->text) - 1;
 
     r->code = reply->code;
+    memcpy(r->enhanced, reply->enhanced, sizeof(r->enhanced));
     if (len > 0)
         memcpy(r->text, reply->text.data, len);
     for (size_t i = 0; i < len; i++)

@@ -10,7 +10,8 @@
 
 struct send_recipient {
     struct slice address;
-    uint16_t code; /* what became of it: 2yz; 0: nobody said */
+    uint16_t code;        /* what became of it: 2yz; 0: nobody said */
+    uint16_t enhanced[3]; /* class 0: none */
     char text[400];
 };
 

@@ -272,6 +272,8 @@ class WithoutServer(SendCase):
         notice, = self.mail('carl')
         self.assertEqual(notice['Return-Path'], '<>')
         self.assertIn('whoever@mx.test', notice.as_string())
+        self.assertIn('Status: 5.1.1', notice.as_string())
+        self.assertIn('smtp; 550 5.1.1 No such recipient here', notice.as_string())
         wait_for(lambda: self.dropped() == [], lambda: f'left: {self.dropped()}')
 
     def test_killed_writer(self):
@@ -341,7 +343,8 @@ class WithoutServer(SendCase):
         self.server.start()
         notice, = self.mail('carl')
         self.assertIn('ann@mx.test', notice.as_string())
-        self.assertIn('5.3.4', notice.as_string())
+        self.assertIn('Status: 5.3.4', notice.as_string())
+        self.assertIn('smtp; 552 5.3.4 Message', notice.as_string())
         wait_for(lambda: self.dropped() == [], lambda: f'left: {self.dropped()}')
         self.assertEqual(len(self.server.maildir('bob', 'mx.test')), 0)
         self.assertEqual(len(self.server.maildir('ann', 'mx.test')), 0)
