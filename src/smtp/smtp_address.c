@@ -221,10 +221,14 @@ static bool take_route(struct cursor *c)
 enum smtp_address_result smtp_address_parse(struct slice text, unsigned flags,
                                             struct smtp_address *out)
 {
-    struct cursor c = {text.data, text.data + text.len, false};
+    struct cursor c = {.at = text.data};
+    enum smtp_address_result result;
     struct smtp_address a;
-    enum smtp_address_result result = take_mailbox(&c, flags & SMTP_PATH_UTF8, &a);
 
+    if (text.len == 0) /* and perhaps without any memory */
+        return SMTP_ADDRESS_SYNTAX;
+    c.end = text.data + text.len;
+    result = take_mailbox(&c, flags & SMTP_PATH_UTF8, &a);
     /* Garbage behind a mailbox is worse than its length. */
     if (c.at != c.end)
         return SMTP_ADDRESS_SYNTAX;
