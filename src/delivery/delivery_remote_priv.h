@@ -255,7 +255,6 @@ struct delivery_smtp {
     struct smtp_client_rcpt few[DELIVERY_FEW_RECIPIENTS];
     uint32_t few_of[DELIVERY_FEW_RECIPIENTS];
     uint32_t *rcpt_of;  /* the task's recipients that those of the transaction are */
-    uint32_t rcpt_room; /* one transaction takes so many recipients; 0: nobody has said */
     uint32_t rcpt_done; /* of the transaction: delivered */
     struct spool_reader reader;
     bool reading; /* the reader was begun */
@@ -337,8 +336,6 @@ void delivery_smtp_task_fail(struct delivery_smtp *c, const struct delivery_reas
 /* Lets go of a task that is over, when nothing of it is in flight any more. */
 void delivery_smtp_task_settle(struct delivery_smtp *c);
 void delivery_smtp_task_discard(struct delivery_smtp *c); /* after a simulated crash */
-/* There is a task still: for the recipients that its last transaction had no room for. */
-void delivery_smtp_task_go_on(struct delivery_smtp *c);
 
 /* ---- delivery_smtp_body.c ----------------------------------------------------------------- */
 

@@ -335,11 +335,6 @@ static enum delivery_step session_ready(struct delivery_smtp *c)
 {
     struct delivery_reason why;
 
-    if (c->task != NULL) {
-        delivery_smtp_task_go_on(c);
-        enter(c, DELIVERY_SMTP_TALKING);
-        return DELIVERY_STEP_AGAIN;
-    }
     if (c->greeted)
         return next_task(c);
     switch (delivery_smtp_tls_next(c, &why)) {

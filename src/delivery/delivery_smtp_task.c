@@ -41,10 +41,8 @@ void delivery_smtp_task_record(struct delivery_smtp *c)
         c->task->answered = stage == SMTP_STAGE_RCPT;
         return;
     }
-    if (m.enough && c->smtp.taken > 0) {
+    if (m.enough && c->smtp.taken > 0)
         r->turned_away = true;
-        c->rcpt_room = (uint32_t)c->smtp.taken;
-    }
     if (m.status == DELIVERY_DONE) {
         bool dsn = (c->smtp.capabilities.extensions & SMTP_EXT_DSN) != 0;
 
@@ -72,19 +70,23 @@ void delivery_smtp_task_discard(struct delivery_smtp *c)
     delivery_task_free(c->task);
 }
 
-/* Each transaction has delivered something, or it was the last: so there is an end to them. */
-static bool goes_on(const struct delivery_smtp *c)
+/* Those for whom there was no room go home and come again at once. Those who have the message go home as well:
+ * they do not wait for another transaction, in which a crash would forget that they have it. Each transaction has
+ * delivered something, or it was the last: so there is an end to them. */
+static void send_rest_home(struct delivery_smtp *c)
 {
-    if (c->state != DELIVERY_SMTP_TALKING || c->to_lane || c->rcpt_done == 0 || c->cut)
-        return false;
-    for (uint32_t i = 0; i < c->task->recipient_count; i++) {
-        if (c->task->recipients[i].turned_away)
-            return true;
+    struct delivery_task *t = c->task;
+
+    for (uint32_t i = 0; c->rcpt_done > 0 && !c->cut && i < t->recipient_count; i++) {
+        if (!t->recipients[i].turned_away)
+            continue;
+        delivery_task_set(t, i, DELIVERY_POSTPONED, 0, NULL,
+                          SLICE_LITERAL("follows in another transaction"));
+        t->postpone_ms = 0;
     }
-    return false;
 }
 
-/* Ends the task, or its transaction, when nothing of it is in flight any more. */
+/* Ends the task, when nothing of it is in flight any more. */
 void delivery_smtp_task_settle(struct delivery_smtp *c)
 {
     struct delivery_task *t = c->task;
@@ -95,8 +97,8 @@ void delivery_smtp_task_settle(struct delivery_smtp *c)
     delivery_smtp_body_end(c);
     free_rcpts(c);
     c->task_over = false;
-    if (goes_on(c))
-        return;
+    if (!c->to_lane)
+        send_rest_home(c);
     c->task = NULL;
     if (c->to_lane) {
         t->remote[0] = '\0';
@@ -158,23 +160,6 @@ static void begin_transaction(struct delivery_smtp *c, uint32_t count)
     smtp_client_begin(&c->smtp, &c->transaction, net_conn_out(&c->net));
 }
 
-/* Those for whom there was no room are to be said again, up to `max` of them. Answers how many. */
-static uint32_t revive(struct delivery_task *t, uint32_t max)
-{
-    uint32_t count = 0;
-
-    for (uint32_t i = 0; i < t->recipient_count && count < max; i++) {
-        struct delivery_recipient *r = &t->recipients[i];
-
-        if (!r->turned_away)
-            continue;
-        r->turned_away = false;
-        r->status = DELIVERY_PENDING;
-        count++;
-    }
-    return count;
-}
-
 void delivery_smtp_task_begin(struct delivery_smtp *c, struct delivery_task *t)
 {
     uint32_t pending = 0;
@@ -185,18 +170,9 @@ void delivery_smtp_task_begin(struct delivery_smtp *c, struct delivery_task *t)
     c->task = t;
     if (c->messages > 0)
         c->d->counters.connections_reused++;
-    (void)revive(t, UINT32_MAX); /* another connection may have more room */
     for (uint32_t i = 0; i < t->recipient_count; i++)
         pending += t->recipients[i].status == DELIVERY_PENDING;
     begin_transaction(c, pending);
-}
-
-/* As many as it has taken before. */
-void delivery_smtp_task_go_on(struct delivery_smtp *c)
-{
-    ASSERT(c->rcpt_room > 0);
-    c->task->put_back = false; /* it has got on */
-    begin_transaction(c, revive(c->task, c->rcpt_room));
 }
 
 /* The connection is gone, and with it nothing of the message: it goes on over another. If that is a new one, to
@@ -206,9 +182,6 @@ static bool goes_elsewhere(struct delivery_smtp *c, const struct delivery_reason
     struct delivery_task *t = c->task;
     bool pending = false;
 
-    /* Between two transactions: the first has delivered something, so this has an end. */
-    if (c->rcpt_done > 0 && !c->cut && revive(t, UINT32_MAX) > 0)
-        return true;
     for (uint32_t i = 0; i < t->recipient_count; i++)
         pending |= t->recipients[i].status == DELIVERY_PENDING;
     if (!pending || t->put_back || c->cut || why->scope != DELIVERY_SCOPE_CONNECTION)

@@ -118,10 +118,36 @@ static void take_calls(struct world *w)
     }
 }
 
+/* As the origin does: those for whom one transaction had no room come again at once. */
+static bool rest_follows(struct world *w, struct delivery_task *t)
+{
+    bool done = false, any = false;
+
+    for (uint32_t i = 0; i < t->recipient_count; i++) {
+        done |= t->recipients[i].status == DELIVERY_DONE;
+        any |= t->recipients[i].turned_away && t->recipients[i].status == DELIVERY_POSTPONED;
+    }
+    if (!done || !any || t->parked || w->d->stopping)
+        return false;
+    for (uint32_t i = 0; i < t->recipient_count; i++) {
+        struct delivery_recipient *r = &t->recipients[i];
+
+        if (r->turned_away && r->status == DELIVERY_POSTPONED) {
+            r->status = DELIVERY_PENDING;
+            r->turned_away = false;
+        }
+    }
+    t->returning = t->put_back = t->resolved = false;
+    list_push_back(&w->again, &t->node);
+    return true;
+}
+
 static void home(struct world *w, struct delivery_task *t)
 {
     struct world_result *r = &w->results[t->id];
 
+    if (rest_follows(w, t))
+        return;
     if (t->parked && (!t->down || w->park_down) && !w->d->stopping) {
         park(w, t);
         return;
@@ -237,6 +263,7 @@ void world_open(struct world *w, uint64_t seed, const struct sim_options *option
     w->origin_conf = &w->conf;
     list_init(&w->lot);
     list_init(&w->calls);
+    list_init(&w->again);
     w->results = mem_calloc(WORLD_RESULTS, sizeof(*w->results));
     w->helpers = work_pool_create("helpers", 0, WORLD_JOBS);
     w->door = work_door_create(w->helpers, w->io);
@@ -296,6 +323,8 @@ static void our_pass(struct world *w)
 {
     uint64_t next = wheel_next_ms(&w->wheel), spool = spool_next_ms(w->spool);
 
+    for (struct list *node; (node = list_pop_front(&w->again)) != NULL;)
+        delivery_task_submit(w->d, container_of(node, struct delivery_task, node));
     if ((w->door != NULL && work_door_has_work(w->door)) || !list_empty(&w->calls))
         next = 0;
     (void)io_wait(w->io, next < spool ? next : spool);

@@ -56,6 +56,7 @@ struct world {
     /* What is parked waits here, as in an origin's lots, until it is called; what is parked since its site is
      * down only with park_down: else that is its result. */
     struct list lot, calls;
+    struct list again; /* tasks whose rest follows, in the next pass */
     bool park_down;
     uint32_t lot_count, parks, called, called_most;
     uint32_t swallow; /* so many of the called never come */
